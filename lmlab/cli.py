@@ -1,0 +1,267 @@
+"""The commands. Nothing heavy is imported before a command needs it, so that help comes at once."""
+
+import importlib
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="A laboratory for language-model experiments whose results can be trusted.",
+)
+
+PRESET = typer.Argument(help="A preset, such as scratch/demo; `lmlab list` shows them.")
+OVERRIDES = typer.Argument(help="Settings as key=value.", show_default=False)
+REFERENCE = typer.Argument(help="study/name[:part][@N|best|last]")
+# sysexits.h: what was typed cannot be used.
+EXIT_USAGE = 64
+_DASHED = re.compile(r"--([a-z_]+\.[a-z_.]+)(?:=(.*))?")
+
+
+@app.command("list")
+def list_presets() -> None:
+    """Studies and presets: the question, and the last run's state."""
+    presets = importlib.import_module("lmlab.engine.presets")
+    latest = _latest_states()
+    for study in dict.fromkeys(one.study for one in presets.list_presets()):
+        print(study)
+        for preset in presets.list_presets():
+            if preset.study == study:
+                print(f"  {preset.name:<24} {latest.get(preset.name, '-'):<10} {preset.question}")
+
+
+@app.command()
+def show(
+    preset: Annotated[str, PRESET], overrides: Annotated[list[str] | None, OVERRIDES] = None
+) -> None:
+    """The resolved configuration, the steps, and what it will take."""
+    yaml = importlib.import_module("yaml")
+    config_module = importlib.import_module("lmlab.engine.config")
+    steps = importlib.import_module("lmlab.engine.steps")
+    resolved = config_module.load_preset(preset, overrides or [])
+    print(f"# {resolved.preset}: {resolved.question}")
+    print(yaml.safe_dump(config_module.dump(resolved.config), sort_keys=False))
+    print("# steps:", " -> ".join(step.name for step in steps.study_steps(resolved.config.study)))
+    for name, value in resolved.config.estimate().items():
+        print(f"# {name}: {value}")
+
+
+@app.command()
+def run(
+    preset: Annotated[str, PRESET],
+    overrides: Annotated[list[str] | None, OVERRIDES] = None,
+    *,
+    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Start another run.")] = False,
+    steps: Annotated[str, typer.Option(help="Only these steps: a,b.")] = "",
+    redo: Annotated[str | None, typer.Option(help="Run a finished step again.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+) -> None:
+    """Run a preset; running it again is how it resumes."""
+    local = importlib.import_module("lmlab.launch.local")
+    config_module = importlib.import_module("lmlab.engine.config")
+    resolved = config_module.load_preset(preset, overrides or [])
+    chosen_steps = tuple(filter(None, steps.split(",")))
+    options = local.Options(name=name, new=new, steps=chosen_steps, redo=redo)
+    if dry_run:
+        print("\n".join(local.describe(resolved, options)))
+        return
+    chosen = local.choose_run(resolved, options)
+    if chosen.state == "running":
+        print(
+            f"{chosen.run.reference} is running; follow it with: lmlab logs {chosen.run.reference} -f"
+        )
+        return
+    if chosen.state == "finished" and redo is None:
+        print(
+            f"{chosen.run.reference} is finished: {chosen.run.report_path} (--new starts another)"
+        )
+        return
+    print(f"{chosen.run.reference} ({chosen.state}): {chosen.run.folder}", flush=True)
+    local.start(resolved, chosen, options)
+    print(_report(chosen.run))
+
+
+@app.command("eval")
+def evaluate(
+    reference: Annotated[str, REFERENCE], overrides: Annotated[list[str] | None, OVERRIDES] = None
+) -> None:
+    """Evaluate a run again with other settings; its first results stay."""
+    local = importlib.import_module("lmlab.launch.local")
+    references = importlib.import_module("lmlab.engine.references")
+    found = references.resolve(reference)
+    local.evaluate_again(found, overrides or [])
+    print(_report(found.run))
+
+
+@app.command()
+def status(
+    reference: Annotated[str | None, typer.Argument(help="A run; all of them without.")] = None,
+) -> None:
+    """What each run is doing, or has done."""
+    overview = importlib.import_module("lmlab.evidence.overview")
+    print("\n".join(overview.lines(reference)))
+
+
+@app.command()
+def logs(
+    reference: Annotated[str, REFERENCE],
+    *,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
+) -> None:
+    """What the newest start of a run said."""
+    references = importlib.import_module("lmlab.engine.references")
+    path = references.resolve(reference).run.newest_log()
+    with path.open(encoding="utf-8") as file:
+        while True:
+            print(file.read(), end="", flush=True)
+            if not follow:
+                return
+            time.sleep(1)
+
+
+@app.command()
+def generate(
+    reference: Annotated[str, REFERENCE],
+    prompt: Annotated[str, typer.Argument(help="What to go on from.")],
+    *,
+    tokens: Annotated[int, typer.Option(help="At most so many new tokens.")] = 80,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Only the k likeliest.")] = 50,
+    top_p: Annotated[float | None, typer.Option(help="Only the likeliest of this mass.")] = None,
+    repetition_penalty: Annotated[float, typer.Option(help="1 is none.")] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(help="End at this text.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = 0,
+) -> None:
+    """Sample from a run's model."""
+    settings = {
+        "max_new_tokens": tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "repetition_penalty": repetition_penalty,
+        "stop": tuple(stop or ()),
+    }
+    print(_inference(reference).continue_prompt(prompt, settings=settings, seed=seed))
+
+
+@app.command()
+def export(
+    reference: Annotated[str, REFERENCE],
+    *,
+    to: Annotated[Path, typer.Option(help="The folder to make.")],
+) -> None:
+    """A transformers folder that loads without this package."""
+    print(_inference(reference).export(to))
+
+
+@app.command()
+def report(
+    reference: Annotated[str, REFERENCE],
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an edited page.")] = False,
+) -> None:
+    """Make a run's page again from what is on disk."""
+    references = importlib.import_module("lmlab.engine.references")
+    page = importlib.import_module("lmlab.evidence.report")
+    print(page.write_report(references.resolve(reference).run, force=force))
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine has, and what that means for a training here."""
+    checks = importlib.import_module("lmlab.engine.doctor")
+    print("\n".join(f"{name:<22} {value}" for name, value in checks.examine().items()))
+
+
+@app.command()
+def demo() -> None:
+    """The main job on built-in data, end to end, with a report."""
+    yaml = importlib.import_module("yaml")
+    presets = importlib.import_module("lmlab.engine.presets")
+    entries = yaml.safe_load((presets.CONF / "demo.yaml").read_text(encoding="utf-8"))
+    for entry in entries["demo"]:
+        run(entry["preset"], entry.get("overrides", []), steps=",".join(entry.get("steps", [])))
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one line, and a preempted run exits with 75."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
+    arguments = [_plain_override(one) for one in sys.argv[1:]]
+    sys.exit(_guarded(lambda: app(arguments, standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    if os.environ.get("LMLAB_DEBUG"):
+        return int(command() or 0)
+    try:
+        return int(command() or 0)
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except Exception as error:  # noqa: BLE001 - the last line of defence: said in full in the log
+        return _explain(error)
+    except BaseException as error:
+        if type(error).__name__ != "Preempted":
+            raise
+        print(f"stopped by {error}; the same command goes on", file=sys.stderr)
+        return 75
+
+
+def _explain(error: Exception) -> int:
+    """One line for what the user can mend; a traceback for what only we can."""
+    if type(error).__module__.startswith(("typer", "click")):
+        error.show()  # type: ignore[attr-defined]
+        return EXIT_USAGE
+    logging.getLogger("lmlab").debug("failed", exc_info=error)
+    expected = (ValueError, OSError, FloatingPointError, RuntimeError)
+    if not isinstance(error, expected):
+        raise error
+    print(f"error: {error}", file=sys.stderr)
+    print("(LMLAB_DEBUG=1 shows where)", file=sys.stderr)
+    return EXIT_USAGE if isinstance(error, ValueError) else 1
+
+
+def _plain_override(argument: str) -> str:
+    """`--a.b=value` is read as `a.b=value`."""
+    found = _DASHED.fullmatch(argument)
+    return f"{found[1]}={found[2]}" if found and found[2] is not None else argument
+
+
+def _inference(reference: str) -> Any:
+    """The model that a reference names, opened by its study."""
+    found = importlib.import_module("lmlab.engine.references").resolve(reference)
+    module = importlib.import_module(f"lmlab.studies.{found.run.study}.inference")
+    return module.open_model(found.model_part(), at=found.at)
+
+
+def _report(made: Any) -> str:
+    page = importlib.import_module("lmlab.evidence.report")
+    return f"report: {page.write_report(made)}"
+
+
+def _latest_states() -> dict[str, str]:
+    """preset -> state of its newest run, read from two small files a run."""
+    root = Path(os.environ.get("LMLAB_RUNS", "runs"))
+    found: dict[str, tuple[float, str]] = {}
+    for path in root.glob("*/*/manifest.json"):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        status = path.with_name("status.json")
+        steps = json.loads(status.read_text(encoding="utf-8"))["steps"] if status.exists() else {}
+        states = [step["state"] for step in steps.values()]
+        state = next((one for one in states if one != "done"), "done" if states else "-")
+        newest = max(found.get(manifest["preset"], (0.0, "")), (manifest["created"], state))
+        found[manifest["preset"]] = newest
+    return {preset: state for preset, (_, state) in found.items()}

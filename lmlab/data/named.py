@@ -1,0 +1,56 @@
+"""The documents of a named set: local files first, then a saved data set, then the hub."""
+
+from pathlib import Path
+
+from lmlab.data.files import cut, read_json_lines, read_text
+from lmlab.data.hub import load_hub_rows, load_saved_rows
+from lmlab.data.sources import ALL, Source, Span, Split, data_folder, find_files, find_split
+
+
+def source_documents(source: Source, split: str, *, limit: int | None) -> list[str]:
+    """The split's documents, the first `limit` of them where one is given."""
+    where = find_split(source, split)
+    folder = data_folder()
+    wanted = where.documents.first(limit)
+    if folder is not None and (files := find_files(where, folder)):
+        return _file_documents(files, source=source, where=where)[wanted.start : wanted.stop]
+    rows = wanted if source.rows == "documents" else ALL
+    found = _rows(source, where=where, rows=rows, folder=folder)
+    if source.rows == "documents":
+        return found
+    return _rejoin(found, source)[wanted.start : wanted.stop]
+
+
+def _file_documents(files: list[Path], *, source: Source, where: Split) -> list[str]:
+    documents: list[str] = []
+    for path in files:
+        if ".jsonl" in path.suffixes:
+            documents += read_json_lines(path, field=source.fields[0])
+        else:
+            text = read_text(path)[where.characters.start : where.characters.stop]
+            documents += cut(text, source.separator)
+    return documents
+
+
+def _rows(source: Source, *, where: Split, rows: Span, folder: Path | None) -> list[str]:
+    if folder is not None and where.hub is not None and (folder / source.name).is_dir():
+        return load_saved_rows(source, folder / source.name, split=where.hub, rows=rows)
+    looked = _looked(source, where=where, folder=folder)
+    if source.hub_id is None or where.hub is None:
+        raise ValueError(f"{looked}; this set is not on the hub")
+    try:
+        return load_hub_rows(source, split=where.hub, rows=rows)
+    except ValueError as error:
+        raise ValueError(f"{looked}, and {error}") from error
+
+
+def _looked(source: Source, *, where: Split, folder: Path | None) -> str:
+    patterns = ", ".join([*where.files, f"{source.name}/ (as save_to_disk writes it)"])
+    if folder is None:
+        return f"{source.name}: set LMLAB_DATA to a folder that holds {patterns}"
+    return f"{source.name}: {folder} holds none of {patterns}"
+
+
+def _rejoin(rows: list[str], source: Source) -> list[str]:
+    """The hub stores a blank line, which is a space and a line end in the file, as nothing."""
+    return cut("".join(row or " \n" for row in rows), source.separator)

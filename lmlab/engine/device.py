@@ -1,0 +1,212 @@
+"""Device, precision, threads, seeds and determinism: decided once a training, and kept."""
+
+import contextlib
+import ctypes
+import json
+import os
+import platform
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmlab.engine.run import cache_folder, write_json
+from lmlab.engine.schema import DeviceConfig
+from lmlab.engine.throughput import dense_peak
+
+# Below this a bf16 product costs more in casts than it saves.
+BF16_GAIN = 1.5
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What bit-exactness depends on, decided at a training's first start."""
+
+    device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bfloat16", "float16"]
+    compile: bool
+    threads: int
+    tf32: bool
+    deterministic: bool
+    micro_batch_size: int
+
+
+def decide(
+    config: DeviceConfig, *, batch_size: int, micro_batch_size: int | None, stored: Path
+) -> Decided:
+    """Read the decisions in `stored`, else make them and write them there."""
+    if stored.exists():
+        return Decided(**json.loads(stored.read_text(encoding="utf-8")))
+    device = choose_device(config.kind)
+    decided = Decided(
+        device=device,
+        precision=choose_precision(config.precision, device),
+        compile=config.compile,
+        threads=config.threads or torch.get_num_threads(),
+        tf32=config.tf32,
+        deterministic=config.deterministic,
+        micro_batch_size=micro_batch_size or batch_size,
+    )
+    write_json(stored, asdict(decided))
+    return decided
+
+
+def choose_device(kind: str) -> Literal["cpu", "cuda"]:
+    """`auto` is a GPU where torch sees one. Raises ValueError where one is wanted and absent."""
+    available = torch.cuda.is_available()
+    if kind == "cuda" and not available:
+        raise ValueError("device.kind=cuda, but torch sees no GPU here; use device.kind=auto")
+    return "cuda" if available and kind != "cpu" else "cpu"
+
+
+def choose_precision(wanted: str, device: str) -> Literal["float32", "bfloat16", "float16"]:
+    """`auto` is bfloat16 wherever it is faster, else float32; float16 never on a CPU."""
+    match wanted:
+        case "float32" | "bfloat16":
+            return wanted
+        case "float16" if device == "cpu":
+            raise ValueError("float16 is far slower than float32 on a CPU; use bfloat16 or float32")
+        case "float16":
+            return "float16"
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    # Measured rather than read off a list of processors: AMX and Zen 4 gain, others lose.
+    speed = measured_gemm("cpu")
+    return "bfloat16" if speed["bfloat16"] > BF16_GAIN * speed["float32"] else "float32"
+
+
+def apply(decided: Decided) -> None:
+    """Set the process up as decided."""
+    torch.set_num_threads(decided.threads)
+    torch.backends.cuda.matmul.allow_tf32 = decided.tf32
+    torch.backends.cudnn.allow_tf32 = decided.tf32
+    if decided.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=decided.device == "cuda")
+    keep_freed_memory()
+
+
+def autocast(decided: Decided) -> contextlib.AbstractContextManager[Any]:
+    """Products in the decided precision over float32 master weights."""
+    if decided.precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(decided.device, dtype=getattr(torch, decided.precision))
+
+
+def seed_everything(seed: int) -> None:
+    """Every global generator; draws of ours come from generators of their own all the same."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def rng_state() -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(plain values, tensors) of every global generator: python, numpy, torch, each GPU."""
+    version, numbers, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    plain = {
+        "python": [version, list(numbers), gauss],
+        "numpy": [kind, position, has_gauss, cached],
+    }
+    tensors = {"torch": torch.get_rng_state()}
+    tensors["numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
+    for index in range(torch.cuda.device_count()):
+        tensors[f"cuda_{index}"] = torch.cuda.get_rng_state(index)
+    return plain, tensors
+
+
+def set_rng_state(plain: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Restore what `rng_state` gave."""
+    version, numbers, gauss = plain["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    kind, position, has_gauss, cached = plain["numpy"]
+    keys = tensors["numpy"].numpy().astype(np.uint32)
+    np.random.set_state((kind, keys, position, has_gauss, cached))
+    torch.set_rng_state(tensors["torch"])
+    for index in range(torch.cuda.device_count()):
+        torch.cuda.set_rng_state(tensors[f"cuda_{index}"], index)
+
+
+@contextlib.contextmanager
+def undisturbed_rng() -> Iterator[None]:
+    """What happens inside draws from the global generators without the training noticing."""
+    plain, tensors = rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(plain, tensors)
+
+
+def machine() -> dict[str, Any]:
+    """What this machine is, for manifests."""
+    facts: dict[str, Any] = {
+        "system": platform.platform(),
+        "processor": processor_name(),
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+    facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return facts
+
+
+def processor_name() -> str:
+    """The processor's own name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_flops(device: str) -> float:
+    """FLOP/s of dense bf16 or float32 products: a data sheet's for GPUs, else measured here.
+
+    Measured once a machine and thread count, and kept in the cache folder.
+    """
+    if device == "cuda" and (listed := dense_peak(torch.cuda.get_device_name())):
+        return listed
+    return max(measured_gemm(device).values())
+
+
+def measured_gemm(device: str) -> dict[str, float]:
+    """dtype -> FLOP/s of a 1,024 x 1,024 x 1,024 product, the best of several."""
+    cache = cache_folder() / "gemm.json"
+    key = f"{processor_name()}|{device}|{torch.get_num_threads()}|{torch.__version__}"
+    known = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else {}
+    if key not in known:
+        known[key] = {
+            name: gemm_flops(device, getattr(torch, name)) for name in ("float32", "bfloat16")
+        }
+        write_json(cache, known)
+    return known[key]
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep large freed blocks: else it maps and faults every temporary anew each step."""
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
+    libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def gemm_flops(device: str, dtype: torch.dtype) -> float:
+    """FLOP/s of a square product of 1,024, the best of several tries."""
+    size = 1024
+    left = torch.ones(size, size, dtype=dtype, device=device)
+    best = float("inf")
+    for _ in range(8):
+        started = time.perf_counter()
+        product = (left @ left) + (left @ left)
+        product[0, 0].item()  # waits for a GPU
+        best = min(best, (time.perf_counter() - started) / 2)
+    return 2 * size**3 / best

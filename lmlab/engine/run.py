@@ -1,0 +1,275 @@
+"""A run and its parts on disk. The only file that knows where things lie."""
+
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lmlab.engine.lock import is_alive, read_holder
+from lmlab.engine.preempt import Notice
+from lmlab.engine.records import Record, read_records, write_records
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """`$LMLAB_RUNS/<study>/<name>/`; methods say what lies in it."""
+
+    root: Path
+    study: str
+    name: str
+    notice: Notice = field(default_factory=Notice, compare=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of the run lies."""
+        return self.root / self.study / self.name
+
+    @property
+    def reference(self) -> str:
+        """What people type to mean this run."""
+        return f"{self.study}/{self.name}"
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved configuration."""
+        return self.folder / "config.yaml"
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock of whoever works on the run."""
+        return self.folder / "lock"
+
+    @property
+    def report_path(self) -> Path:
+        """The page."""
+        return self.folder / "report.html"
+
+    def part(self, name: str) -> "Part":
+        """A training inside the run; its folder is made."""
+        if not all(_NAME.fullmatch(piece) for piece in name.split("/")):
+            raise ValueError(f"{name!r} is no name of a part of {self.reference}")
+        part = Part(self, name)
+        part.checkpoints.mkdir(parents=True, exist_ok=True)
+        return part
+
+    def parts(self) -> list["Part"]:
+        """Every training that has begun."""
+        found = sorted(self.folder.glob("**/checkpoints"))
+        return [Part(self, path.parent.relative_to(self.folder).as_posix()) for path in found]
+
+    def results(self, name: str | None = None) -> "Results":
+        """The result set of the run's own configuration, or of another evaluation by its hash."""
+        return Results(self.folder if name is None else self.folder / "evaluations" / name)
+
+    def all_results(self) -> list["Results"]:
+        """The run's own result set first, then every other evaluation."""
+        others = sorted((self.folder / "evaluations").glob("*"))
+        return [self.results(), *(Results(one) for one in others)]
+
+    def records(self) -> list[Record]:
+        """Every record of the run, of every evaluation."""
+        return [record for results in self.all_results() for record in results.records()]
+
+    def manifest(self) -> dict[str, Any]:
+        """What made the run: commit, command, versions, hardware, attempts."""
+        return read_json(self.folder / "manifest.json")
+
+    def write_manifest(self, values: Mapping[str, Any]) -> None:
+        """Replace the manifest."""
+        write_json(self.folder / "manifest.json", values)
+
+    def status(self) -> dict[str, Any]:
+        """step -> {state, fingerprint, times, host, attempt} under `steps`."""
+        return read_json(self.folder / "status.json") or {"steps": {}}
+
+    def set_status(self, step: str, **values: Any) -> None:
+        """Change what `status.json` says of a step."""
+        status = self.status()
+        status["steps"][step] = status["steps"].get(step, {}) | values
+        status |= {"host": socket.gethostname(), "pid": os.getpid(), "updated": time.time()}
+        write_json(self.folder / "status.json", status)
+
+    def log_path(self, attempt: int) -> Path:
+        """What one start of the run said."""
+        path = self.folder / "logs" / f"{attempt}.log"
+        path.parent.mkdir(exist_ok=True)
+        return path
+
+    def newest_log(self) -> Path:
+        """What the last start said. Raises ValueError where there was none."""
+        found = sorted((self.folder / "logs").glob("*.log"), key=lambda path: int(path.stem))
+        if not found:
+            raise ValueError(f"{self.reference} has no log yet")
+        return found[-1]
+
+    def is_running(self) -> bool:
+        """Whether a living process holds the run."""
+        holder = read_holder(self.lock_path)
+        return holder is not None and is_alive(self.lock_path, holder)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A training inside a run, with its own checkpoints and metrics."""
+
+    run: Run
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the part lies."""
+        return self.run.folder / self.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """`step_00000500/` and so on."""
+        return self.folder / "checkpoints"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON object an event."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def system_path(self) -> Path:
+        """What the machine did meanwhile."""
+        return self.folder / "system.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.folder / "tensorboard"
+
+    def status(self) -> dict[str, Any]:
+        """State, step, total, last save, attempt."""
+        return read_json(self.folder / "status.json")
+
+    def write_status(self, values: Mapping[str, Any]) -> None:
+        """Replace the part's status."""
+        write_json(self.folder / "status.json", values)
+
+
+@dataclass(frozen=True)
+class Results:
+    """A set of records, the items behind them, and the files made from them."""
+
+    folder: Path
+
+    def records(self) -> list[Record]:
+        """All records of the set."""
+        return read_records(self.folder / "results.jsonl")
+
+    def replace(self, step: str, records: Iterable[Record]) -> None:
+        """The records of `step` become these; a step that runs twice leaves one set, not two."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        kept = [record for record in self.records() if record.step != step]
+        write_records(self.folder / "results.jsonl", [*kept, *records])
+
+    def items_path(self, name: str) -> Path:
+        """The items of one metric (see `engine.items`)."""
+        path = self.folder / "items" / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def export(self, name: str) -> Path:
+        """A file in the form that somebody else reads."""
+        path = self.folder / "exports" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def runs_root() -> Path:
+    """LMLAB_RUNS, else `runs/` here."""
+    return Path(os.environ.get("LMLAB_RUNS", "runs")).resolve()
+
+
+def cache_folder() -> Path:
+    """LMLAB_CACHE, else the user's cache: what was measured of this machine."""
+    folder = Path(os.environ.get("LMLAB_CACHE", "~/.cache/lmlab")).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def find_runs(study: str | None = None) -> list[Run]:
+    """Every run, the newest first."""
+    found = runs_root().glob(f"{study or '*'}/*/config.yaml")
+    newest = sorted(found, key=lambda path: path.parent.stat().st_ctime_ns, reverse=True)
+    by_start = sorted(newest, key=_created, reverse=True)
+    return [Run(runs_root(), path.parent.parent.name, path.parent.name) for path in by_start]
+
+
+def create_run(study: str, name: str, *, config: Mapping[str, Any], unique: bool) -> Run:
+    """Make the folder and write the configuration; with `unique` a taken name gets a number."""
+    check_name(name)
+    root = runs_root()
+    for attempt in range(1, 1000):
+        run = Run(root, study, name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            run.folder.mkdir(parents=True)
+        except FileExistsError:
+            if not unique:
+                raise ValueError(
+                    f"{run.folder} exists already and holds no run; remove it or take another name"
+                ) from None
+            continue
+        write_text(run.config_path, yaml.safe_dump(dict(config), sort_keys=False))
+        return run
+    raise AssertionError("a thousand runs of one name in one second")
+
+
+def check_name(name: str) -> str:
+    """The name itself. Raises ValueError for what is no plain folder name, such as `../x`."""
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise ValueError(
+            f"{name!r} is no name for a run: letters, digits, '.', '_' and '-' only, "
+            "beginning with a letter or digit, at most 120"
+        )
+    return name
+
+
+def default_name(data: str, model: str, special: str, *, now: datetime | None = None) -> str:
+    """`{data}_{model}_{what is special}_{UTC seconds}`."""
+    moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
+    pieces = [
+        re.sub(r"[^A-Za-z0-9.-]+", "-", piece).strip("-.") for piece in (data, model, special)
+    ]
+    return "_".join([*filter(None, pieces), moment])
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Written whole under a temporary name, then renamed."""
+    write_text(path, json.dumps(values, indent=1, sort_keys=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Written whole under a temporary name, then renamed: a reader never sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Plain values of a file; empty where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
+def _created(path: Path) -> float:
+    """When the run was made: its manifest says, since folders change their times when copied."""
+    manifest = read_json(path.parent / "manifest.json")
+    return float(manifest.get("created", path.stat().st_mtime))

@@ -1,0 +1,152 @@
+"""The values that every study's configuration is made of: frozen, typed, and free of torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    model_validator,
+)
+
+from lmlab.engine.durations import Duration, Interval, parse_duration, parse_interval
+
+Steps = Annotated[Duration, BeforeValidator(parse_duration), PlainSerializer(str)]
+SaveEvery = Annotated[Interval, BeforeValidator(parse_interval), PlainSerializer(str)]
+
+
+# A free field changes no trained weight: it may differ when a run goes on.
+FREE: dict[str, JsonValue] = {"free": True}
+
+
+class Values(BaseModel):
+    """A frozen group of settings in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class ScheduleConfig(Values):
+    """A learning-rate factor over steps, with warm-up for every kind (see `engine.optim`)."""
+
+    kind: Literal[
+        "constant", "linear", "cosine", "cosine_with_restarts", "polynomial", "exponential"
+    ] = "cosine"
+    warmup: Steps = Duration(0, "steps")
+    warmup_start_factor: float = Field(default=0.01, ge=0, le=1)
+    end_factor: float = Field(default=0.0, ge=0, le=1)
+    restart_steps: int = Field(default=500, ge=1)
+    restart_growth: int = Field(default=2, ge=1)
+    power: float = Field(default=1.0, gt=0)
+    gamma: float = Field(default=0.95, gt=0, le=1)
+
+
+class ValueScheduleConfig(Values):
+    """A number that changes over training; `duration` includes the constant steps at the start."""
+
+    kind: Literal["constant", "linear", "cosine", "exponential"]
+    start: float
+    end: float | None = None
+    duration: Steps = Duration(-1, "steps")
+    constant_steps: int = Field(default=0, ge=0)
+
+
+class OptimConfig(Values):
+    """AdamW over named parameter groups."""
+
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = Field(default=1e-8, gt=0)
+    grad_clip: float | None = Field(default=1.0, gt=0)
+    # Parameters whose name starts with the key get their own factor on the learning rate.
+    multipliers: dict[str, float] = {}
+    schedule: ScheduleConfig = ScheduleConfig()
+
+
+class CheckpointConfig(Values):
+    """When training is saved, and which saves are kept."""
+
+    save_every: SaveEvery = Interval(steps=Duration(500, "steps"), seconds=None)
+    keep_last: int = Field(default=2, ge=1)
+    keep_best: int = Field(default=1, ge=0)
+    best_metric: str | None = None
+    best_mode: Literal["min", "max"] = "min"
+
+
+class TrainConfig(Values):
+    """One training: how long, how large a batch, how it is saved and watched."""
+
+    max_steps: int | None = Field(default=None, ge=0)
+    num_epochs: float | None = Field(default=None, gt=0)
+    batch_size: int = Field(ge=1)
+    # Decided at the first start and kept, so that a resumed run adds its sums in the same order.
+    micro_batch_size: int | None = Field(default=None, ge=1, json_schema_extra=FREE)
+    optim: OptimConfig
+    checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), json_schema_extra=FREE)
+    eval_every: Steps = Field(default=Duration(0, "steps"), json_schema_extra=FREE)
+    log_every: int = Field(default=10, ge=1, json_schema_extra=FREE)
+    nonfinite: Literal["stop", "skip"] = "stop"
+    freeze: dict[str, Steps] = {}
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainConfig":
+        if (self.max_steps is None) == (self.num_epochs is None):
+            raise ValueError("give exactly one of max_steps and num_epochs")
+        if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of "
+                f"micro_batch_size {self.micro_batch_size}"
+            )
+        return self
+
+
+class DeviceConfig(Values):
+    """Where the numbers are computed; decided once at a training's first start and kept."""
+
+    kind: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: bool = False
+    tf32: bool = True
+    threads: int | None = Field(default=None, ge=1)
+    deterministic: bool = True
+
+
+class TrackerConfig(Values):
+    """Where the numbers of a training go beside metrics.jsonl."""
+
+    tensorboard: bool = True
+
+
+class MonitorConfig(Values):
+    """How often system.csv gets a row."""
+
+    every_seconds: float = Field(default=10.0, gt=0)
+
+
+class CostConfig(Values):
+    """What an hour of this machine costs; absent where nobody said."""
+
+    hourly_rate_usd: float | None = Field(default=None, ge=0)
+
+
+class StudyConfig(Values):
+    """What every study's `Config` shares."""
+
+    study: str
+    seed: int = 42
+    dev: bool = False
+    device: DeviceConfig = DeviceConfig()
+    tracker: TrackerConfig = TrackerConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    cost: CostConfig = CostConfig()
+
+    def describe(self) -> tuple[str, str]:
+        """(data, model) in a few letters, for a run's default name."""
+        return "", ""
+
+    def estimate(self) -> dict[str, str]:
+        """What it will take, as `lmlab show` prints it; empty where a study cannot tell."""
+        return {}

@@ -1,0 +1,284 @@
+"""The state of a training in progress: started, restored, counted, saved."""
+
+import logging
+import platform
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import safetensors
+import torch
+
+from lmlab.engine import checkpoint
+from lmlab.engine.checkpoint import CheckpointError, Snapshot
+from lmlab.engine.contract import Data, Objective, Plan
+from lmlab.engine.device import apply, processor_name, rng_state, seed_everything, set_rng_state
+from lmlab.engine.monitor import Monitor
+from lmlab.engine.optim import build_optimizer
+from lmlab.engine.run import Part
+from lmlab.engine.schedules import build_schedule
+from lmlab.engine.throughput import per_second
+from lmlab.engine.tracker import ConsoleProgress, Tracker
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """Everything that changes while a training runs; `save` stores it, the constructor restores."""
+
+    def __init__(self, objective: Objective, data: Data, plan: Plan, *, part: Part) -> None:
+        self.objective, self.data, self.plan, self.part = objective, data, plan, part
+        apply(plan.decided)
+        seed_everything(plan.seed)
+        self.device = torch.device(plan.decided.device)
+        for module in objective.modules.values():
+            module.to(self.device).train()
+        self.total_steps = _total_steps(plan, data)
+        self.schedule = build_schedule(
+            plan.train.optim.schedule,
+            total_steps=self.total_steps,
+            steps_per_epoch=data.steps_per_epoch,
+        )
+        self.optimizer = build_optimizer(plan.train.optim, objective.modules)
+        self.scaler = torch.amp.GradScaler(  # type: ignore[attr-defined]
+            self.device.type, enabled=plan.decided.precision == "float16"
+        )
+        self.generator = torch.Generator(self.device).manual_seed(plan.seed)
+        self.step = self.samples = self.skipped = self.last_saved = 0
+        self.last_evaluated = -1
+        self.units: dict[str, int] = {}
+        self.best: dict[str, Any] | None = None
+        self.score: float | None = None
+        self.weights = ""
+        self._intervals = _Intervals(self)
+        self._rates: dict[str, float] = {}
+        self._state = "running"
+        self._open(self._restore())
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether there is held-out data to look at."""
+        return self._intervals.evaluate > 0
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the first group, as used in the last update."""
+        return float(self.optimizer.optimizer.param_groups[0]["lr"])
+
+    def unfreeze(self) -> None:
+        """Parameters under a `freeze` prefix get gradients from their step on, none before."""
+        for prefix, start in self._intervals.freeze.items():
+            for name, parameter in self.optimizer.names.items():
+                if name.startswith(prefix):
+                    parameter.requires_grad_(self.step >= start)
+
+    def count(self, units: Mapping[str, int], *, samples: int, seconds: float) -> None:
+        """An update was made."""
+        self.step += 1
+        self.samples += samples
+        for unit, number in units.items():
+            self.units[unit] = self.units.get(unit, 0) + number
+        self._rates = {
+            "tokens_per_sec": round(per_second(units[self.plan.unit], seconds), 1),
+            "samples_per_sec": round(per_second(samples, seconds), 2),
+            "step_seconds": round(seconds, 4),
+        }
+        self.progress.update(step=self.step, seconds=seconds)
+
+    def report(self, values: Mapping[str, float], *, waited: float) -> None:
+        """Write the step's numbers where they are due."""
+        if self.step % self.plan.train.log_every == 0 or self.step == self.total_steps:
+            rate = {"tokens_per_second": self._rates["tokens_per_sec"]}
+            counted = {"epoch": self.data.epoch, "tokens": self.units[self.plan.unit]}
+            self.tracker.log({**values, **rate}, step=self.step, **counted)
+            shown = {name: values[name] for name in ("train/loss", "train/lr")}
+            self.progress.say({**shown, **rate}, step=self.step)
+        self.monitor.sample(
+            {"step": self.step, "data_wait_seconds": round(waited, 4), **self._rates}
+        )
+
+    def judge(self, values: Mapping[str, float]) -> None:
+        """Log an evaluation and remember the best. Raises ValueError for an unknown best_metric."""
+        self.tracker.log(values, step=self.step)
+        self.progress.say(values, step=self.step)
+        self.last_evaluated = self.step
+        metric, mode = self.plan.train.checkpoint.best_metric, self.plan.train.checkpoint.best_mode
+        if metric is None:
+            return
+        if metric not in values:
+            raise ValueError(f"best_metric {metric!r} is not evaluated; there are {list(values)}")
+        self.score = values[metric]
+        sign = 1 if mode == "min" else -1
+        if self.best is None or sign * self.score < sign * self.best["value"]:
+            self.best = {"metric": metric, "value": self.score, "step": self.step}
+
+    def evaluation_due(self) -> bool:
+        """Every `eval_every` steps."""
+        return self.evaluates and self.step % self._intervals.evaluate == 0
+
+    def save_due(self) -> bool:
+        """Every `save_every` steps, or so many seconds after the last save."""
+        if self._intervals.save_seconds is not None:
+            return time.monotonic() - self._saved_at >= self._intervals.save_seconds
+        return self._intervals.save > 0 and self.step % self._intervals.save == 0
+
+    def save(self, *, state: str) -> None:
+        """A checkpoint of this moment, once a step; then what is too old goes."""
+        if self.last_saved != self.step or self.step == 0:
+            started = time.perf_counter()
+            path = checkpoint.save(self.part.checkpoints, self._snapshot(), step=self.step)
+            self.weights = checkpoint.verify(path)["identity"]["weights"]
+            kept = self.plan.train.checkpoint
+            checkpoint.apply_retention(
+                self.part.checkpoints, keep_last=kept.keep_last, keep_best=kept.keep_best
+            )
+            self.last_saved, self._saved_at = self.step, time.monotonic()
+            log.info("saved step %d in %.2f s", self.step, time.perf_counter() - started)
+        self._write_status(state)
+
+    def close(self) -> None:
+        """Files are flushed, the terminal is as it was; what ended without a save has failed."""
+        if self._state == "running":
+            self._write_status("failed")
+        self.progress.close()
+        self.tracker.close()
+
+    def _open(self, offset: int) -> None:
+        before = self.part.status()
+        self.attempt = before.get("attempt", 0) + 1
+        self._saved_at = time.monotonic()
+        cost, every = self.plan.cost.hourly_rate_usd, self.plan.monitor.every_seconds
+        self.monitor = Monitor(
+            self.part.system_path, every, self.attempt, cost, before.get("seconds", 0.0)
+        )
+        self.tracker = Tracker(
+            self.part, offset=offset, step=self.step, tensorboard=self.plan.tracker.tensorboard
+        )
+        self.progress = ConsoleProgress(self.part.name, step=self.step, total=self.total_steps)
+        self._write_status("running")
+
+    def _write_status(self, state: str) -> None:
+        self._state = state
+        self.part.write_status(
+            {
+                "state": state,
+                "step": self.step,
+                "total_steps": self.total_steps,
+                "last_saved": self.last_saved,
+                "attempt": self.attempt,
+                "seconds": round(self.monitor.seconds, 3),
+                "cost_usd": self.monitor.cost_usd,
+                "best": self.best,
+                "updated": time.time(),
+            }
+        )
+
+    def _snapshot(self) -> Snapshot:
+        plain, tensors = rng_state()
+        state = {
+            "rng": plain,
+            "data": self.data.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "learning_rate": self.learning_rate,
+            "counters": {
+                "step": self.step,
+                "samples": self.samples,
+                "units": self.units,
+                "skipped": self.skipped,
+                "last_evaluated": self.last_evaluated,
+            },
+            "best": self.best,
+            "metrics_offset": self.tracker.offset,
+        }
+        scored = self.score if self.last_evaluated == self.step else None
+        identity = {
+            "run": self.part.run.reference,
+            "part": self.part.name,
+            "fingerprint": self.plan.fingerprint,
+            "frozen": dict(self.objective.frozen),
+            "score": scored,
+            "score_mode": self.plan.train.checkpoint.best_mode,
+            **_promises(),
+        }
+        files = {
+            "model": checkpoint.module_tensors(self.objective.modules),
+            "optimizer": self.optimizer.state_tensors(),
+            "rng": {**tensors, "generator": self.generator.get_state()},
+        }
+        return Snapshot(tensors=files, state=state, identity=identity)
+
+    def _restore(self) -> int:
+        """Take over the newest intact checkpoint; the offset of metrics.jsonl, 0 without one."""
+        found = checkpoint.newest_intact(self.part.checkpoints)
+        if found is None:
+            return 0
+        for reason in found.skipped:
+            log.warning("skipped a checkpoint: %s", reason)
+        snapshot = checkpoint.load(found.path)
+        self._check(snapshot, where=str(found.path))
+        checkpoint.assign_weights(
+            self.objective.modules, snapshot.tensors["model"], where=str(found.path)
+        )
+        self.optimizer.load_state_tensors(snapshot.tensors["optimizer"], where=str(found.path))
+        tensors = dict(snapshot.tensors["rng"])
+        self.generator.set_state(tensors.pop("generator"))
+        state = snapshot.state
+        set_rng_state(state["rng"], tensors)
+        self.data.load_state_dict(state["data"])
+        self.scaler.load_state_dict(state["scaler"])
+        for name, value in state["counters"].items():
+            setattr(self, name, value)
+        self.best, self.last_saved = state["best"], self.step
+        self.weights = str(snapshot.identity["weights"])
+        log.info("going on from step %d (%s)", self.step, found.path.name)
+        return int(state["metrics_offset"])
+
+    def _check(self, snapshot: Snapshot, *, where: str) -> None:
+        identity = snapshot.identity
+        if identity["fingerprint"] != self.plan.fingerprint:
+            raise CheckpointError(f"{where} was trained with another configuration")
+        if identity["frozen"] != dict(self.objective.frozen):
+            frozen = dict(self.objective.frozen)
+            raise CheckpointError(f"{where} was trained beside {identity['frozen']}, not {frozen}")
+        for name, value in _promises().items():
+            if identity[name] != value:
+                log.warning(
+                    "%s was %s and is now %s: the run goes on, but not to the bit",
+                    name, identity[name], value,
+                )  # fmt: skip
+
+
+class _Intervals:
+    """The plan's durations, in steps of this training."""
+
+    def __init__(self, session: Session) -> None:
+        known = {
+            "total_steps": session.total_steps,
+            "steps_per_epoch": session.data.steps_per_epoch,
+        }
+        train = session.plan.train
+        every = train.checkpoint.save_every
+        self.evaluate = train.eval_every.steps(**known)
+        self.save = every.steps.steps(**known) if every.steps is not None else 0
+        self.save_seconds = every.seconds
+        self.freeze = {prefix: start.steps(**known) for prefix, start in train.freeze.items()}
+        for prefix in self.freeze:
+            if not any(name.startswith(prefix) for name in session.optimizer.names):
+                raise ValueError(f"freeze: no parameter begins with {prefix!r}")
+
+
+def _total_steps(plan: Plan, data: Data) -> int:
+    if plan.train.max_steps is not None:
+        return plan.train.max_steps
+    assert plan.train.num_epochs is not None
+    return max(1, round(plan.train.num_epochs * data.steps_per_epoch))
+
+
+def _promises() -> dict[str, str]:
+    """What bit-equality is promised for, beside what `device.decide` keeps."""
+    return {
+        "processor": processor_name(),
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "safetensors": safetensors.__version__,
+    }

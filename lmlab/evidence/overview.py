@@ -1,0 +1,62 @@
+"""What every run is doing, or has done, read from its small files."""
+
+import time
+from collections.abc import Iterator
+
+from lmlab.engine.references import resolve
+from lmlab.engine.run import Part, Run, find_runs
+
+
+def lines(reference: str | None) -> list[str]:
+    """One line a run, or everything about one."""
+    if reference is None:
+        runs = find_runs()
+        return [_summary(run) for run in runs] or ["no runs yet; start one: lmlab run scratch/demo"]
+    return list(_details(resolve(reference).run))
+
+
+def run_state(run: Run) -> str:
+    """done, running, preempted, failed, interrupted (its process is gone), or pending."""
+    states = [step["state"] for step in run.status()["steps"].values()]
+    if run.is_running():
+        return "running"
+    if "failed" in states:
+        return "failed"
+    if "running" in states:
+        return "interrupted"
+    if "preempted" in states:
+        return "preempted"
+    return "done" if states else "pending"
+
+
+def _summary(run: Run) -> str:
+    steps = run.status()["steps"]
+    done = ", ".join(f"{name} {step['state']}" for name, step in steps.items()) or "nothing begun"
+    return f"{run.reference:<56} {run_state(run):<12} {done}"
+
+
+def _details(run: Run) -> Iterator[str]:
+    yield f"{run.reference}: {run_state(run)}"
+    yield f"folder   {run.folder}"
+    for name, step in run.status()["steps"].items():
+        took = f"{step['seconds']:.0f} s" if "seconds" in step else ""
+        yield f"step     {name:<10} {step['state']:<10} attempt {step['attempt']}  {took}"
+        if step.get("error"):
+            yield f"         {step['error']}"
+    for part in run.parts():
+        yield from _part(part)
+    yield f"records  {len(run.records())}"
+    yield f"report   {run.report_path if run.report_path.exists() else 'none yet'}"
+
+
+def _part(part: Part) -> Iterator[str]:
+    status = part.status()
+    if not status:
+        return
+    age = time.time() - status["updated"]
+    yield (
+        f"part     {part.name}: step {status['step']} of {status['total_steps']}, "
+        f"last save at {status['last_saved']}, {age:.0f} s ago, attempt {status['attempt']}"
+    )
+    if status["cost_usd"] is not None:
+        yield f"cost     {status['cost_usd']:.4f} USD"

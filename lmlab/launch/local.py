@@ -1,0 +1,184 @@
+"""Run a preset in this process: find or make its run, hold the lock, run the steps."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from lmlab.engine.config import Resolved, dump, load_preset, load_stored
+from lmlab.engine.lock import RunIsBusyError, locked
+from lmlab.engine.provenance import command_line, provenance
+from lmlab.engine.references import Reference, same_training
+from lmlab.engine.run import (
+    Run,
+    check_name,
+    create_run,
+    default_name,
+    find_runs,
+    runs_root,
+)
+from lmlab.engine.schema import StudyConfig
+from lmlab.engine.steps import (
+    Step,
+    choose_steps,
+    drifted_fields,
+    is_finished,
+    run_steps,
+    step_fingerprints,
+    step_states,
+    study_steps,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for beside the preset."""
+
+    name: str | None = None
+    new: bool = False
+    steps: tuple[str, ...] = ()
+    redo: str | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The run that a command means, and why."""
+
+    run: Run
+    state: Literal["new", "unfinished", "finished", "running"]
+
+
+def choose_run(resolved: Resolved, options: Options) -> Chosen:
+    """The run named, else the newest of equal fingerprint, else a new one.
+
+    Raises ValueError, naming the fields, where the named run was made with another configuration.
+    """
+    steps = study_steps(resolved.config.study)
+    found = None if options.new else _existing(resolved, options, steps)
+    if found is not None:
+        return found
+    if options.name is not None:
+        return Chosen(_create(resolved, options.name, unique=False), "new")
+    name = default_name(*resolved.config.describe(), resolved.preset.split("/")[-1])
+    return Chosen(_create(resolved, name, unique=True), "new")
+
+
+def start(resolved: Resolved, chosen: Chosen, options: Options) -> None:
+    """Run what is not done. Raises RunIsBusyError, Preempted, or what a step raised."""
+    run, config = chosen.run, resolved.config
+    steps = study_steps(config.study)
+    wanted = choose_steps(steps, options.steps) if options.steps else list(steps)
+    if options.redo is not None:
+        choose_steps(steps, [options.redo])
+    with locked(run.lock_path), run.notice.installed(), _logged(run):
+        _note_attempt(run, resolved)
+        run_steps(wanted, config, run, redo=options.redo)
+
+
+def evaluate_again(reference: Reference, overrides: Sequence[str]) -> None:
+    """Run the evaluation steps of an existing run with other settings.
+
+    Raises ValueError, naming the field, where a setting of a finished training is changed.
+    """
+    run = reference.run
+    manifest = run.manifest()
+    given = [*manifest["overrides"], *overrides]
+    resolved = load_preset(manifest["preset"], given, dev=manifest["dev"])
+    chosen = _named(run, resolved, study_steps(resolved.config.study))
+    if chosen.state == "running":
+        raise RunIsBusyError(f"{run.reference} is running; evaluate it when it is done")
+    evaluations = tuple(one.name for one in study_steps(run.study) if one.evaluation)
+    start(resolved, chosen, Options(steps=evaluations))
+
+
+def describe(resolved: Resolved, options: Options) -> list[str]:
+    """What `start` would do, without doing it."""
+    steps = study_steps(resolved.config.study)
+    wanted = choose_steps(steps, options.steps) if options.steps else list(steps)
+    found = None if options.new else _existing(resolved, options, steps)
+    lines = [f"run: {found.run.reference} ({found.state})" if found else "run: a new one"]
+    states = step_states(steps, resolved.config, found.run) if found else {}
+    lines += [f"step {step.name}: {states.get(step.name, 'pending')}" for step in wanted]
+    return lines + [f"{name}: {value}" for name, value in resolved.config.estimate().items()]
+
+
+def _existing(resolved: Resolved, options: Options, steps: tuple[Step, ...]) -> Chosen | None:
+    if options.name is not None:
+        run = Run(runs_root(), resolved.config.study, check_name(options.name))
+        return _named(run, resolved, steps) if run.config_path.is_file() else None
+    fingerprints = step_fingerprints(steps, resolved.config)
+    for run in find_runs(resolved.config.study):
+        same_preset = run.manifest().get("preset") == resolved.preset
+        if same_preset and same_training(run, fingerprints, steps):
+            return Chosen(run, _state(run, resolved.config, steps))
+    return None
+
+
+def _named(run: Run, resolved: Resolved, steps: tuple[Step, ...]) -> Chosen:
+    stored = load_stored(run.config_path)
+    begun = run.status()["steps"]
+    for step in steps:
+        drifted = drifted_fields(step, stored, resolved.config)
+        if step.name in begun and not step.evaluation and drifted:
+            raise ValueError(
+                f"{run.reference} exists with another configuration of step {step.name}: "
+                f"{', '.join(drifted)}. Take another --name, or leave the fields as they were"
+            )
+    return Chosen(run, _state(run, resolved.config, steps))
+
+
+def _state(
+    run: Run, config: StudyConfig, steps: Sequence[Step]
+) -> Literal["unfinished", "finished", "running"]:
+    if run.is_running():
+        return "running"
+    return "finished" if is_finished(steps, config, run) else "unfinished"
+
+
+def _create(resolved: Resolved, name: str, *, unique: bool) -> Run:
+    run = create_run(resolved.config.study, name, config=dump(resolved.config), unique=unique)
+    run.write_manifest(
+        {
+            "preset": resolved.preset,
+            "question": resolved.question,
+            "overrides": list(resolved.overrides),
+            "seed": resolved.config.seed,
+            "dev": resolved.config.dev,
+            "created": time.time(),
+            "attempts": [],
+        }
+    )
+    return run
+
+
+def _note_attempt(run: Run, resolved: Resolved) -> None:
+    """Each start leaves its command, commit and versions; a change of code is said, not refused."""
+    now = provenance(command_line())
+    manifest = run.manifest()
+    attempts = manifest.get("attempts", [])
+    if attempts:
+        last = attempts[-1]
+        for what in ("commit", "diff_sha256", "versions"):
+            if last[what] != now[what]:
+                log.warning(
+                    "%s changed since the last start: %s -> %s", what, last[what], now[what]
+                )
+    attempts.append({"started": time.time(), "overrides": list(resolved.overrides), **now})
+    run.write_manifest(manifest | {"attempts": attempts})
+
+
+@contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    """What is logged while inside also goes to `logs/<attempt>.log`."""
+    handler = logging.FileHandler(run.log_path(len(run.manifest()["attempts"]) + 1))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger("lmlab").addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger("lmlab").removeHandler(handler)
+        handler.close()

@@ -1,0 +1,66 @@
+"""What a pretraining will take, by formula: parameters, tokens, FLOPs, memory, time. No torch."""
+
+import json
+
+from lmlab.data.schema import TokenizerConfig, TrainedTokenizer
+from lmlab.data.tokenizer import load_tokenizer
+from lmlab.engine.run import cache_folder
+from lmlab.engine.schema import CostConfig, TrainConfig
+from lmlab.models.schema import DecoderConfig
+
+# Of the best product measured here; what the loop reached in `bench/` on a CPU.
+SHARE_OF_PEAK = 0.4
+# float32: weights, gradients, and AdamW's two moments.
+BYTES_PER_PARAMETER = 16
+
+
+def estimate_training(
+    model: DecoderConfig, train: TrainConfig, tokenizer: TokenizerConfig, cost: CostConfig
+) -> dict[str, str]:
+    """Figures with their units, as `lmlab show` prints them."""
+    vocab_size = _vocab_size(tokenizer)
+    parameters = model.num_parameters(vocab_size)
+    flops = model.flops_per_token(vocab_size)
+    found = {
+        "parameters": f"{parameters:,}",
+        "FLOPs a token": f"{flops:,} = 6 N + 12 L d T, N without the embedding look-up",
+        "memory": f"{_memory_bytes(model, train, parameters) / 1e9:.2f} GB at least",
+    }
+    if train.max_steps is None:
+        return found | {"tokens": f"{train.num_epochs} epochs of the data; its length is not known"}
+    tokens = train.max_steps * train.batch_size * model.context_tokens
+    found |= {"tokens": f"{tokens:,}", "FLOPs": f"{flops * tokens:.3g}"}
+    peak = _measured_peak()
+    if peak is None:
+        return found | {"time": "unknown: `lmlab doctor` measures this machine"}
+    hours = flops * tokens / (SHARE_OF_PEAK * peak) / 3600
+    found["time"] = f"{hours * 60:.1f} min at {SHARE_OF_PEAK:.0%} of {peak / 1e9:.0f} GFLOP/s"
+    if cost.hourly_rate_usd is not None:
+        found["cost"] = f"{hours * cost.hourly_rate_usd:.2f} USD"
+    return found
+
+
+def _memory_bytes(model: DecoderConfig, train: TrainConfig, parameters: int) -> float:
+    """Weights, gradients, moments, and the activations of one micro-batch in two bytes each.
+
+    About 34 widths a token and layer (Korthikanti et al. 2022, without attention's own scores).
+    """
+    rows = train.micro_batch_size or train.batch_size
+    per_layer = 2 if model.gradient_checkpointing else 34
+    activations = rows * model.context_tokens * model.d_model * model.num_layers * per_layer
+    return parameters * BYTES_PER_PARAMETER + activations
+
+
+def _vocab_size(tokenizer: TokenizerConfig) -> int:
+    if isinstance(tokenizer, TrainedTokenizer):
+        return tokenizer.vocab_size
+    return load_tokenizer(tokenizer.path).vocab_size
+
+
+def _measured_peak() -> float | None:
+    """The best product that was measured on this machine, if any was."""
+    path = cache_folder() / "gemm.json"
+    if not path.exists():
+        return None
+    measured = json.loads(path.read_text(encoding="utf-8")).values()
+    return max((max(speeds.values()) for speeds in measured), default=None)

@@ -1,0 +1,316 @@
+"""What a trained decoder learned: perplexity beside its controls, and samples."""
+
+import json
+import logging
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lmlab.data.text import TextSplit, load_documents
+from lmlab.data.tokenizer import TextTokenizer
+from lmlab.engine.checkpoint import module_tensors
+from lmlab.engine.device import seed_everything
+from lmlab.engine.items import write_items
+from lmlab.engine.provenance import code_state, command_line
+from lmlab.engine.records import Item, Record
+from lmlab.engine.run import Results, Run, write_text
+from lmlab.engine.steps import evaluation_results
+from lmlab.engine.weights import weights_hash
+from lmlab.metrics.language import (
+    Corpus,
+    Encode,
+    Encoded,
+    Perplexity,
+    measure_ngrams,
+    measure_perplexity,
+    word_encoder,
+)
+from lmlab.metrics.ngrams import fit_ngrams, word_vocabulary
+from lmlab.metrics.protocols import PerplexityProtocol, Unit
+from lmlab.metrics.stats import Transform, bootstrap_ratio
+from lmlab.models.decoder import Decoder
+from lmlab.models.loss import token_nll
+from lmlab.studies.scratch.config import Config
+from lmlab.studies.scratch.inference import OpenedDecoder, continue_prompts
+from lmlab.studies.scratch.model import TrainedDecoder, build_decoder, load_trained
+from lmlab.studies.scratch.prepare import Prepared, load_prepared
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A model or control with its perplexity; no weights where it has none.
+
+    `protocol` is what its numbers are compared under.
+    """
+
+    name: str
+    perplexity: Perplexity
+    protocol: PerplexityProtocol
+    weights: str | None
+    training_step: int | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every measurement of one evaluation shares."""
+
+    config: Config
+    run: Run
+    prepared: Prepared
+    tokenizer: TextTokenizer
+    trained: TrainedDecoder
+
+
+def evaluate(config: Config, run: Run) -> None:
+    """Score every split asked for, write records, items and samples."""
+    seed_everything(config.seed)
+    prepared = load_prepared(run)
+    tokenizer = prepared.tokenizer
+    trained = load_trained(
+        run.part("pretrain"),
+        config.model,
+        vocab_size=tokenizer.vocab_size,
+        at=config.evaluate.checkpoint,
+    )
+    setting = Setting(config, run, prepared, tokenizer, trained)
+    results = evaluation_results("evaluate", config, run)
+    records: list[Record] = []
+    for split in config.evaluate.splits:
+        text = load_documents(config.data, split)
+        arms = measure_arms(setting, text)
+        records += [one for arm in arms for one in arm_records(arm, setting, text)]
+        items = [one for arm in arms for one in arm_items(arm, setting, text)]
+        write_items(results.items_path(f"{split}_nll"), items)
+    results.replace("evaluate", records)
+    write_samples(setting, results)
+
+
+def measure_arms(setting: Setting, text: TextSplit) -> list[Arm]:
+    """The trained decoder, the same decoder untrained, a unigram and an n-gram model."""
+    config, trained = setting.config, setting.trained
+    untrained = build_decoder(
+        config.model, vocab_size=setting.tokenizer.vocab_size, seed=config.seed
+    ).eval()
+    start = weights_hash(module_tensors({"decoder": untrained}))
+    arms = [
+        _decoder_arm("trained", setting, text, trained),
+        _decoder_arm("untrained", setting, text, TrainedDecoder(untrained, start, 0)),
+    ]
+    arms += _ngram_arms(setting, text, beside=arms[0].protocol)
+    for arm in arms:
+        log.info("%s %s: %.2f a word", text.split, arm.name, arm.perplexity.per_word)
+    return arms
+
+
+def arm_records(arm: Arm, setting: Setting, text: TextSplit) -> list[Record]:
+    """Perplexity a word, a token, and bits a byte, each with its interval over documents."""
+    config, found = setting.config, arm.perplexity
+    generator = np.random.default_rng(config.seed)
+    figures: dict[Unit, tuple[str, float, np.ndarray, Transform | None]] = {
+        "word": ("word_perplexity", found.per_word, found.num_words, np.exp),
+        "byte": ("bits_per_byte", found.bits_per_byte, found.num_bytes * np.log(2), None),
+    }
+    if arm.protocol.unit == "token":
+        figures["token"] = ("token_perplexity", found.per_token, found.num_tokens, np.exp)
+    records = []
+    for per, (metric, value, counts, transform) in figures.items():
+        interval = bootstrap_ratio(
+            found.nll,
+            counts,
+            draws=config.evaluate.bootstrap_draws,
+            generator=generator,
+            transform=transform,
+        )
+        records.append(
+            Record(
+                study=config.study,
+                run=setting.run.reference,
+                part="pretrain",
+                step="evaluate",
+                training_step=arm.training_step,
+                arm=arm.name,
+                at={"split": text.split},
+                metric=metric,
+                unit="bits" if per == "byte" else f"1 per {per}",
+                better="lower",
+                value=value,
+                n=len(text.documents),
+                n_error=0,
+                interval=(interval.low, interval.high),
+                interval_method=interval.method,
+                protocol=arm.protocol.as_record(per=per),
+                data={
+                    **setting.prepared.sha256,
+                    text.split: text.sha256,
+                    "tokenizer": arm.protocol.tokenizer,
+                },
+                data_kind=text.data_kind,
+                weights={} if arm.weights is None else {"decoder": arm.weights},
+                weightless=arm.weights is None,
+                seed=config.seed,
+                dev=config.dev,
+                command=shlex.join(command_line()),
+                commit=code_state()["commit"],
+            )
+        )
+    return records
+
+
+def arm_items(arm: Arm, setting: Setting, text: TextSplit) -> list[Item]:
+    """NLL of each document, so that two runs can be compared pairwise."""
+    return [
+        Item(
+            part="pretrain",
+            arm=arm.name,
+            at={"split": text.split},
+            metric="nll",
+            item_id=str(index),
+            cluster_id=str(index),
+            seed=setting.config.seed,
+            value=float(value),
+        )
+        for index, value in enumerate(arm.perplexity.nll)
+    ]
+
+
+def write_samples(setting: Setting, results: Results) -> None:
+    """Continuations of the configured prompts, as `exports/lm_generation_samples.json`."""
+    config, run = setting.config, setting.run
+    if not config.evaluate.prompts:
+        return
+    opened = OpenedDecoder(setting.trained, setting.tokenizer, run.part("pretrain"))
+    sampling = config.evaluate.sampling
+    texts = continue_prompts(opened, config.evaluate.prompts, settings=sampling, seed=config.seed)
+    row = {
+        "run_name": run.reference,
+        "checkpoint": f"step_{setting.trained.step:08d}",
+        "checkpoint_sha256": setting.trained.weights,
+        "seed": config.seed,
+        "settings": sampling.model_dump(mode="json"),
+        "samples": dict(zip(config.evaluate.prompts, texts, strict=True)),
+    }
+    text = json.dumps([row], indent=1, ensure_ascii=False)
+    write_text(results.export("lm_generation_samples.json"), text)
+
+
+def _decoder_arm(name: str, setting: Setting, text: TextSplit, decoder: TrainedDecoder) -> Arm:
+    """In float32: a bf16 log-probability is off in its third digit."""
+    config, tokenizer = setting.config, setting.tokenizer
+    window = config.evaluate.window_tokens or config.model.context_tokens
+    whole = _protocol(setting, text, unit="token", tokenizer=tokenizer.sha256)
+    rolling = {
+        "windows": "rolling",
+        "window_tokens": window,
+        "stride_tokens": config.evaluate.stride_tokens or max(1, window // 2),
+    }
+    protocol = PerplexityProtocol.model_validate(whole | rolling)
+    found = measure_perplexity(
+        _corpus(text),
+        protocol=protocol,
+        encode=_encode(tokenizer),
+        bos_id=tokenizer.bos_id,
+        target_nll=_target_nll(decoder.model),
+        batch_size=config.evaluate.batch_size,
+    )
+    return Arm(name, found, protocol, decoder.weights, decoder.step)
+
+
+def _ngram_arms(setting: Setting, text: TextSplit, *, beside: PerplexityProtocol) -> list[Arm]:
+    """N-gram models of the training text, under the decoder's own protocol.
+
+    Windows that overlap by more than its order give an n-gram model what the whole text would.
+    """
+    config, counted = setting.config.evaluate, _counted(setting)
+    whole = _protocol(setting, text, unit=config.ngram_unit, tokenizer=counted.name)
+    shared = beside
+    if beside.unit != config.ngram_unit:
+        shared = beside.model_copy(update={"unit": config.ngram_unit, "tokenizer": counted.name})
+    assert beside.window_tokens is not None
+    assert beside.stride_tokens is not None
+    if beside.window_tokens - beside.stride_tokens < config.ngram_order:
+        shared = PerplexityProtocol.model_validate(whole)
+    arms = []
+    for order in (1, config.ngram_order):
+        model = fit_ngrams(counted.ids, order=order, vocab_size=counted.size)
+        found = measure_ngrams(
+            _corpus(text),
+            protocol=PerplexityProtocol.model_validate(whole),
+            encode=counted.encode,
+            model=model,
+        )
+        name = "unigram" if order == 1 else f"{order}-gram"
+        arms.append(Arm(name, found, shared, None, None))
+    return arms
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """The training text as the n-gram models count it."""
+
+    ids: np.ndarray
+    encode: Encode
+    size: int
+    name: str
+
+
+def _counted(setting: Setting) -> _Counted:
+    tokenizer = setting.tokenizer
+    if setting.config.evaluate.ngram_unit == "word":
+        train = load_documents(setting.config.data, "train").text
+        words = word_vocabulary(train)
+        return _Counted(words.encode(train), word_encoder(words), len(words.ids), words.hash)
+    rows = setting.prepared.rows("train", context_tokens=1, across_documents=True)
+    return _Counted(rows.stream(), _encode(tokenizer), tokenizer.vocab_size, tokenizer.sha256)
+
+
+def _protocol(setting: Setting, text: TextSplit, *, unit: str, tokenizer: str) -> dict[str, Any]:
+    """The values of a protocol that reads each text in one go."""
+    config = setting.config.evaluate
+    return {
+        "dataset": text.name,
+        "split": text.split,
+        "documents": "as published, in order",
+        "num_documents": len(text.documents),
+        "reading": config.reading,
+        "joiner": text.joiner if config.reading == "joined" else None,
+        "detokenizer": "none",
+        "unit": unit,
+        "tokenizer": tokenizer,
+        "bos": "before_text",
+        "windows": "whole",
+        "word_rule": config.word_rule,
+    }
+
+
+def _corpus(text: TextSplit) -> Corpus:
+    return Corpus(texts=text.documents, originals=text.documents)
+
+
+def _encode(tokenizer: TextTokenizer) -> Encode:
+    def encode(text: str) -> Encoded:
+        found = tokenizer.encode_with_starts(text)
+        return Encoded(np.array(found.ids, np.int64), np.array(found.starts, np.int64))
+
+    return encode
+
+
+def _target_nll(
+    model: Decoder,
+) -> Callable[
+    [Int[Tensor, "batch tokens"], Int[Tensor, "batch tokens"]], Float[Tensor, "batch tokens"]
+]:
+    @torch.inference_mode()
+    def nll(
+        tokens: Int[Tensor, "batch tokens"], targets: Int[Tensor, "batch tokens"]
+    ) -> Float[Tensor, "batch tokens"]:
+        return token_nll(model.hidden(tokens), model.head_weight, targets)
+
+    return nll

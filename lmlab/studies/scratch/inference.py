@@ -1,0 +1,80 @@
+"""A run's decoder put to use: prompts continued, folders exported."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmlab.data.tokenizer import TextTokenizer, save_tokenizer
+from lmlab.engine.config import load_stored
+from lmlab.engine.run import Part
+from lmlab.models.decoder import Decoder
+from lmlab.models.export import SpecialTokens, export_decoder
+from lmlab.models.generate import Ending, generate, prompt_generators
+from lmlab.models.schema import GenerationSettings
+from lmlab.studies.scratch.config import Config
+from lmlab.studies.scratch.model import TrainedDecoder, load_trained
+from lmlab.studies.scratch.prepare import load_prepared
+
+
+@dataclass(frozen=True)
+class OpenedDecoder:
+    """A trained decoder with the tokenizer that it was trained with."""
+
+    trained: TrainedDecoder
+    tokenizer: TextTokenizer
+    part: Part
+
+    @property
+    def model(self) -> Decoder:
+        """The module itself."""
+        return self.trained.model
+
+    def continue_prompt(self, prompt: str, *, settings: Mapping[str, Any], seed: int) -> str:
+        """The prompt and what the model makes of it."""
+        asked = GenerationSettings.model_validate(dict(settings))
+        return prompt + continue_prompts(self, [prompt], settings=asked, seed=seed)[0]
+
+    def export(self, folder: Path) -> Path:
+        """A transformers folder. Raises ValueError where the folder holds something already."""
+        special = SpecialTokens(
+            bos=self.tokenizer.bos_id, eos=self.tokenizer.eos_id, pad=self.tokenizer.pad_id
+        )
+        export_decoder(self.model, folder=folder, special=special, card=_card(self))
+        save_tokenizer(self.tokenizer, folder)
+        return folder
+
+
+def open_model(part: Part, *, at: str) -> OpenedDecoder:
+    """The decoder of a training at a step, at its last or at its best."""
+    config = load_stored(part.run.config_path)
+    assert isinstance(config, Config)
+    tokenizer = load_prepared(part.run).tokenizer
+    trained = load_trained(part, config.model, vocab_size=tokenizer.vocab_size, at=at)
+    return OpenedDecoder(trained, tokenizer, part)
+
+
+def continue_prompts(
+    opened: OpenedDecoder, prompts: Sequence[str], *, settings: GenerationSettings, seed: int
+) -> list[str]:
+    """What comes after each prompt. A document begins with BOS, and so does a prompt."""
+    tokenizer = opened.tokenizer
+    start = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
+    generations = generate(
+        opened.model,
+        [start + tokenizer.encode(prompt) for prompt in prompts],
+        settings=settings,
+        generators=prompt_generators(seed=seed, num_prompts=len(prompts)),
+        ending=Ending(eos=tokenizer.eos_id, decode=tokenizer.decode),
+    )
+    return [tokenizer.decode(one.tokens) for one in generations]
+
+
+def _card(opened: OpenedDecoder) -> str:
+    run = opened.part.run
+    question = run.manifest()["question"]
+    return (
+        f"# {run.reference}\n\n{question}\n\nTrained from nothing by lmlab, step "
+        f"{opened.trained.step} of `{opened.part.name}`; sha256 of its weights "
+        f"{opened.trained.weights}.\n"
+    )

@@ -1,0 +1,89 @@
+"""The decoder of a run: built, loaded, and trained as a language model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lmlab.data.pack import NO_TARGET, PackedRows
+from lmlab.engine import checkpoint
+from lmlab.engine.contract import Batch, LossTerm
+from lmlab.engine.run import Part
+from lmlab.models.decoder import Decoder, init_weights
+from lmlab.models.loss import cross_entropy_sum
+from lmlab.models.schema import DecoderConfig
+
+
+@dataclass(frozen=True)
+class TrainedDecoder:
+    """A decoder with the weights of a checkpoint."""
+
+    model: Decoder
+    weights: str
+    step: int
+
+
+def build_decoder(config: DecoderConfig, *, vocab_size: int, seed: int) -> Decoder:
+    """A decoder at its start."""
+    model = Decoder(config, vocab_size=vocab_size)
+    init_weights(model, seed=seed)
+    return model
+
+
+def load_trained(part: Part, config: DecoderConfig, *, vocab_size: int, at: str) -> TrainedDecoder:
+    """The decoder of a checkpoint, strictly loaded, ready to be evaluated."""
+    model = Decoder(config, vocab_size=vocab_size)
+    path = checkpoint.find(part.checkpoints, at)
+    weights = checkpoint.load_weights(path, {"decoder": model})
+    return TrainedDecoder(model.eval(), weights, int(path.name.removeprefix("step_")))
+
+
+@dataclass
+class LanguageModeling:
+    """Objective: the NLL of every target token."""
+
+    model: Decoder
+    validation: PackedRows | None
+    batch_size: int
+    packed_apart: bool
+    modules: Mapping[str, nn.Module] = field(init=False)
+    frozen: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.modules = {"decoder": self.model}
+        self._hidden: Callable[..., Tensor] = self.model.hidden
+
+    def units(self, batch: Batch) -> dict[str, int]:
+        """Target tokens."""
+        return {"tokens": int((batch["targets"] != NO_TARGET).sum())}
+
+    def losses(self, batch: Batch, *, step: int, generator: torch.Generator) -> dict[str, LossTerm]:
+        """The sum of the targets' NLL in nats."""
+        return {"nll": LossTerm(self._nll(batch), "tokens", 1.0)}
+
+    def evaluate(self) -> dict[str, float]:
+        """NLL a token of the validation rows: sum over sum, never a mean of means."""
+        assert self.validation is not None
+        total, count = 0.0, 0
+        for first in range(0, len(self.validation), self.batch_size):
+            ids = torch.arange(first, min(first + self.batch_size, len(self.validation))).numpy()
+            batch = self.validation.fetch(ids, 0)
+            on_device = {name: one.to(self._device) for name, one in batch.items()}
+            total += float(self._nll(on_device))
+            count += self.units(batch)["tokens"]
+        return {"validation/loss": total / count}
+
+    def compile(self) -> None:
+        """Compile the blocks; the loss works on blocks of rows of its own."""
+        self._hidden = torch.compile(self.model.hidden, dynamic=False)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.head_weight.device
+
+    def _nll(self, batch: Batch) -> Float[Tensor, ""]:
+        documents = batch["documents"] if self.packed_apart else None
+        hidden = self._hidden(batch["tokens"], documents=documents)
+        return cross_entropy_sum(hidden, self.model.head_weight, batch["targets"])

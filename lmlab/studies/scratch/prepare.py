@@ -1,0 +1,67 @@
+"""Text becomes a tokenizer and token shards, with the hash of what they were made from."""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lmlab.data.pack import PackedRows, write_tokens
+from lmlab.data.text import TextSplit, load_documents
+from lmlab.data.tokenizer import TextTokenizer, build_tokenizer, load_tokenizer, save_tokenizer
+from lmlab.engine.run import Run, read_json, write_json
+from lmlab.studies.scratch.config import Config
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where the shards lie and what they were made from."""
+
+    folder: Path
+    source: str
+    data_kind: str
+    licence: str
+    sha256: dict[str, str]
+    num_tokens: dict[str, int]
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """The tokenizer that the shards were made with."""
+        return load_tokenizer(str(self.folder.parent / "tokenizer"))
+
+    def rows(self, split: str, *, context_tokens: int, across_documents: bool) -> PackedRows:
+        """The rows of a split's shard."""
+        return PackedRows(
+            self.folder / split, context_tokens=context_tokens, across_documents=across_documents
+        )
+
+
+def prepare(config: Config, run: Run) -> None:
+    """Train or load the tokenizer, and write the train and validation shards."""
+    splits = {name: load_documents(config.data, name) for name in ("train", "validation")}
+    tokenizer = build_tokenizer(config.tokenizer, splits["train"].documents)
+    save_tokenizer(tokenizer, run.folder / "tokenizer")
+    counts = {name: _write(run, split, tokenizer) for name, split in splits.items()}
+    prepared = Prepared(
+        folder=run.folder / "data",
+        source=splits["train"].name,
+        data_kind=splits["train"].data_kind,
+        licence=splits["train"].licence,
+        sha256={name: split.sha256 for name, split in splits.items()},
+        num_tokens=counts,
+    )
+    facts = {key: value for key, value in asdict(prepared).items() if key != "folder"}
+    write_json(run.folder / "data" / "facts.json", facts)
+    log.info("%s: %s tokens, vocabulary %d", prepared.source, counts, tokenizer.vocab_size)
+
+
+def load_prepared(run: Run) -> Prepared:
+    """What the step `prepare` left."""
+    folder = run.folder / "data"
+    return Prepared(folder=folder, **read_json(folder / "facts.json"))
+
+
+def _write(run: Run, split: TextSplit, tokenizer: TextTokenizer) -> int:
+    path = run.folder / "data" / split.split
+    bos = tokenizer.bos_id is not None
+    return write_tokens(path, split.documents, tokenizer=tokenizer, bos=bos).num_tokens
