@@ -1,7 +1,8 @@
 """Text from a decoder: batches with left padding, a cache allocated once, a generator a prompt."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,16 +57,17 @@ def generate(
     seen = _seen(prompts, like=padded.tokens, vocab=model.vocab_size)
     rows = [_Row() for _ in prompts]
     new = padded.tokens
-    for _ in range(settings.max_new_tokens):
-        hidden = model.hidden(new, pads=padded.pads, cache=cache)[:, -1]
-        scores = penalize(model.logits(hidden).float(), seen, settings.repetition_penalty)
-        chosen = _choose(scores, rows=rows, settings=settings, generators=generators)
-        for row, token in zip(rows, chosen.tolist(), strict=True):
-            row.take(token, ending=ending, stop=settings.stop)
-        if all(row.reason for row in rows):
-            break
-        new = chosen[:, None]
-        seen.scatter_(1, new, value=True)
+    with _weights_by_column(model):
+        for _ in range(settings.max_new_tokens):
+            hidden = model.hidden(new, pads=padded.pads, cache=cache)[:, -1]
+            scores = penalize(model.logits(hidden).float(), seen, settings.repetition_penalty)
+            chosen = _choose(scores, rows=rows, settings=settings, generators=generators)
+            for row, token in zip(rows, chosen.tolist(), strict=True):
+                row.take(token, ending=ending, stop=settings.stop)
+            if all(row.reason for row in rows):
+                break
+            new = chosen[:, None]
+            seen.scatter_(1, new, value=True)
     return [Generation(tokens=row.tokens, reason=row.reason or "length") for row in rows]
 
 
@@ -134,6 +136,29 @@ class _Padded:
     tokens: Int[Tensor, "batch tokens"]
     # None: all prompts are of one length, and no mask is needed.
     pads: Int[Tensor, " batch"] | None
+
+
+@contextmanager
+def _weights_by_column(model: Decoder) -> Iterator[None]:
+    """On a CPU, keep the wide matrices by column meanwhile.
+
+    A single state times a matrix of 1,152 x 384 takes half the time so, one of 8,192 x 384 two
+    fifths; tall ones gain nothing. The copies cost as much as two or three tokens.
+    """
+    kept = {
+        parameter: parameter.data
+        for parameter in model.parameters()
+        if parameter.device.type == "cpu"
+        and parameter.ndim == 2
+        and len(parameter) > parameter[0].numel()
+    }
+    try:
+        for parameter, data in kept.items():
+            parameter.data = data.T.contiguous().T
+        yield
+    finally:
+        for parameter, data in kept.items():
+            parameter.data = data
 
 
 def _choose(
