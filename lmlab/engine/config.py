@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -107,31 +108,61 @@ def environment_flag(name: str) -> bool:
 
 
 def _compose(file: PresetFile, overrides: Sequence[str], *, dev: bool) -> dict[str, Any]:
-    written = [_as_hydra(one, groups=_groups()) for one in overrides]
-    if dev:
-        written.insert(0, "+size=dev")
-    # The preset's own folder is Hydra's root, so that its values need no package directive.
-    search = f"hydra.searchpath=[file://{CONF}]"
+    parsed = [_parse(one) for one in overrides]
+    written = [_as_hydra(one, groups=_groups()) for one in parsed]
+    size = ["+size=dev"] if dev else []
     try:
+        # The preset's own folder is Hydra's root, so that its values need no package directive.
         with initialize_config_dir(str(file.path.parent), version_base="1.3"):
-            composed = compose(file.path.stem, overrides=[search, *written])
-        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+            dropped = (
+                _other_kinds(parsed, _values(file, size)) if any(map(_named_kind, parsed)) else []
+            )
+            return _values(file, [*size, *dropped, *written])
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(_one_line(file.name, str(error))) from None
+
+
+def _values(file: PresetFile, overrides: Sequence[str]) -> dict[str, Any]:
+    search = f"hydra.searchpath=[file://{CONF}]"
+    composed = compose(file.path.stem, overrides=[search, *overrides])
+    values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
 
-def _as_hydra(override: str, *, groups: set[str]) -> str:
-    """`key=value` may name any field of the schema, written in the preset or not."""
+def _parse(override: str) -> Override:
     try:
-        parsed = OverridesParser.create().parse_override(override)
+        return OverridesParser.create().parse_override(override)
     except HydraException:
         raise ValueError(f"{override!r} is no override; write key=value") from None
-    plain = parsed.is_force_add() or parsed.is_add() or parsed.is_delete()
-    if plain or parsed.key_or_group in groups:
-        return override
-    return f"++{override}"
+
+
+def _as_hydra(override: Override, *, groups: set[str]) -> str:
+    """`key=value` may name any field of the schema, written in the preset or not."""
+    plain = override.is_force_add() or override.is_add() or override.is_delete()
+    chosen = override.key_or_group in groups and isinstance(override.value(), str)
+    assert override.input_line is not None
+    return override.input_line if plain or chosen else f"++{override.input_line}"
+
+
+def _named_kind(override: Override) -> tuple[str, str] | None:
+    """(section, kind) that an override asks for: `data.kind=files` or `data={kind: files}`."""
+    key, value = override.key_or_group, override.value()
+    if key.endswith(".kind"):
+        return key.removesuffix(".kind"), str(value)
+    return (key, str(value["kind"])) if isinstance(value, dict) and "kind" in value else None
+
+
+def _other_kinds(overrides: Sequence[Override], values: Mapping[str, Any]) -> list[str]:
+    """Deletions of the sections whose kind is changed: another kind has none of their keys."""
+    dropped = []
+    for section, kind in filter(None, map(_named_kind, overrides)):
+        found: Any = values
+        for name in section.split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+        if isinstance(found, dict) and found.get("kind") != kind:
+            dropped.append(f"~{section}")
+    return dropped
 
 
 def _groups() -> set[str]:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import threading
@@ -14,8 +15,11 @@ from pathlib import Path
 
 import psutil
 
+log = logging.getLogger(__name__)
+
 HEARTBEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 60.0
+EXIT_LOST = 70
 
 
 class RunIsBusyError(RuntimeError):
@@ -102,5 +106,7 @@ def _take(path: Path, mine: Holder) -> None:
 def _beat(path: Path, mine: Holder, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         if read_holder(path) != mine:
-            return
+            log.critical("%s was taken over while this process slept; it leaves at once", path)
+            # Not an exception: the main thread must not write one byte more.
+            os._exit(EXIT_LOST)
         os.utime(path)

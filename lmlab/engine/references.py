@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from lmlab.engine.config import load_preset, load_stored
+from lmlab.engine.config import load_preset
 from lmlab.engine.presets import nearest
 from lmlab.engine.run import Part, Run, find_runs, runs_root
 from lmlab.engine.steps import Step, is_finished, step_fingerprints, study_steps
@@ -51,8 +51,10 @@ def resolve(reference: str) -> Reference:
 
 def same_training(run: Run, fingerprints: dict[str, str], steps: tuple[Step, ...]) -> bool:
     """Whether every step but evaluations has the fingerprint wanted."""
-    stored = step_fingerprints(steps, load_stored(run.config_path))
-    return all(stored[one.name] == fingerprints[one.name] for one in steps if not one.evaluation)
+    stored = run.fingerprints()
+    return all(
+        stored.get(one.name) == fingerprints[one.name] for one in steps if not one.evaluation
+    )
 
 
 def _newest_of_preset(study: str, name: str) -> Run:

@@ -84,6 +84,10 @@ class Run:
         """What made the run: commit, command, versions, hardware, attempts."""
         return read_json(self.folder / "manifest.json")
 
+    def fingerprints(self) -> dict[str, str]:
+        """step -> fingerprint when the run was made; a file of the user's may differ since."""
+        return self.manifest().get("fingerprints", {})
+
     def write_manifest(self, values: Mapping[str, Any]) -> None:
         """Replace the manifest."""
         write_json(self.folder / "manifest.json", values)

@@ -56,11 +56,6 @@ class Session:
         self._open(self._restore())
 
     @property
-    def evaluates(self) -> bool:
-        """Whether there is held-out data to look at."""
-        return self._intervals.evaluate > 0
-
-    @property
     def learning_rate(self) -> float:
         """Of the first group, as used in the last update."""
         return float(self.optimizer.optimizer.param_groups[0]["lr"])
@@ -113,8 +108,9 @@ class Session:
             self.best = {"metric": metric, "value": self.score, "step": self.step}
 
     def evaluation_due(self) -> bool:
-        """Every `eval_every` steps."""
-        return self.evaluates and self.step % self._intervals.evaluate == 0
+        """Every `eval_every` steps, and at the end: the last checkpoint has a score too."""
+        due = self.step == self.total_steps or self.step % max(1, self._intervals.evaluate) == 0
+        return self._intervals.evaluate > 0 and due
 
     def save_due(self) -> bool:
         """Every `save_every` steps, or so many seconds after the last save."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lmlab.engine.config import fingerprint, fingerprinted_values, load_stored
+from lmlab.engine.config import fingerprint, fingerprinted_values
 from lmlab.engine.preempt import Preempted
 from lmlab.engine.presets import nearest
 from lmlab.engine.run import Results, Run
@@ -90,7 +90,7 @@ def evaluation_results(name: str, config: StudyConfig, run: Run) -> Results:
     """Where an evaluation step writes: the run's own set, or one apart for other settings."""
     steps = study_steps(config.study)
     mark = step_fingerprints(steps, config)[name]
-    own = step_fingerprints(steps, load_stored(run.config_path))[name]
+    own = run.fingerprints().get(name)
     return run.results(None if mark == own else mark)
 
 
@@ -151,9 +151,7 @@ def _key(step: Step, mark: str, run: Run) -> str:
     """Name in status.json: an evaluation with other settings than the run's has one of its own."""
     if not step.evaluation:
         return step.name
-    stored = load_stored(run.config_path)
-    own = step_fingerprints(study_steps(stored.study), stored)[step.name]
-    return step.name if mark == own else f"{step.name}@{mark}"
+    return step.name if mark == run.fingerprints().get(step.name) else f"{step.name}@{mark}"
 
 
 def _is_ours(study: str) -> bool:

@@ -146,8 +146,6 @@ def evaluate(session: Session) -> None:
 
 
 def _finish(session: Session) -> Trained:
-    if session.last_evaluated != session.step and session.evaluates:
-        evaluate(session)
     session.save(state="done")
     return Trained(session.step, session.weights, dict(session.units), session.monitor.seconds)
 

@@ -119,15 +119,18 @@ def _existing(resolved: Resolved, options: Options, steps: tuple[Step, ...]) -> 
 
 
 def _named(run: Run, resolved: Resolved, steps: tuple[Step, ...]) -> Chosen:
-    stored = load_stored(run.config_path)
+    wanted, made_with = step_fingerprints(steps, resolved.config), run.fingerprints()
     begun = run.status()["steps"]
     for step in steps:
-        drifted = drifted_fields(step, stored, resolved.config)
-        if step.name in begun and not step.evaluation and drifted:
-            raise ValueError(
-                f"{run.reference} exists with another configuration of step {step.name}: "
-                f"{', '.join(drifted)}. Take another --name, or leave the fields as they were"
-            )
+        if step.name not in begun or step.evaluation or wanted[step.name] == made_with[step.name]:
+            continue
+        drifted = drifted_fields(step, load_stored(run.config_path), resolved.config)
+        # Equal fields with another fingerprint: a python file that they name was edited.
+        said = ", ".join(drifted) or "a file that it names, or a step that it needs, changed"
+        raise ValueError(
+            f"{run.reference} exists with another configuration of step {step.name}: {said}. "
+            "Take another --name, or leave it as it was"
+        )
     return Chosen(run, _state(run, resolved.config, steps))
 
 
@@ -149,6 +152,7 @@ def _create(resolved: Resolved, name: str, *, unique: bool) -> Run:
             "seed": resolved.config.seed,
             "dev": resolved.config.dev,
             "created": time.time(),
+            "fingerprints": step_fingerprints(study_steps(resolved.config.study), resolved.config),
             "attempts": [],
         }
     )

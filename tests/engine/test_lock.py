@@ -109,19 +109,26 @@ def test_of_racing_takers_of_a_dead_lock_exactly_one_wins(
         assert not list(folder.glob("lock.*[!d]"))
 
 
-def test_the_heartbeat_keeps_a_lock_young_and_stops_when_it_was_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_heartbeat_keeps_a_lock_young(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.01)
     path = tmp_path / "lock"
     with locked(path):
         _age(path, 50)
         _wait_until(lambda: time.time() - path.stat().st_mtime < 10)
+
+
+def test_a_process_whose_lock_was_taken_over_leaves_and_writes_no_more(tmp_path: Path):
+    path = tmp_path / "lock"
+    quick = HOLD.replace(
+        "with locked", "import lmlab.engine.lock as l; l.HEARTBEAT_SECONDS = 0.01\nwith locked"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", quick, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"held\n"
         _write(path, host="elsewhere", pid=1)
-        time.sleep(0.05)
-        _age(path, 50)
-        time.sleep(0.05)
-        assert time.time() - path.stat().st_mtime > 40
+        assert child.wait(timeout=10) == lock.EXIT_LOST
     assert _pid(path) == 1  # another's lock is not removed
 
 

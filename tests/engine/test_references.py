@@ -7,7 +7,7 @@ import pytest
 from lmlab.engine.config import dump, load_preset
 from lmlab.engine.references import resolve
 from lmlab.engine.run import Run, create_run
-from lmlab.engine.steps import run_steps, study_steps
+from lmlab.engine.steps import run_steps, step_fingerprints, study_steps
 
 pytestmark = pytest.mark.usefixtures("outside_study", "runs")
 
@@ -55,10 +55,12 @@ def test_a_preset_means_its_newest_finished_run_of_equal_settings():
         ]
     ):
         run = _make(name, *overrides)
-        run.write_manifest({"created": created})
+        config = load_preset("outside_study/small", overrides, dev=False).config
+        steps = study_steps("outside_study")
+        marks = step_fingerprints(steps, config)
+        run.write_manifest({"created": created, "fingerprints": marks})
         if finish:
-            config = load_preset("outside_study/small", overrides, dev=False).config
-            run_steps(study_steps("outside_study"), config, run, redo=None)
+            run_steps(steps, config, run, redo=None)
     assert resolve("outside_study/small@best").run.name == "equal"
 
 

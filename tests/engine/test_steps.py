@@ -14,6 +14,7 @@ from lmlab.engine.steps import (
     is_finished,
     load_target,
     run_steps,
+    step_fingerprints,
     step_states,
     study_steps,
 )
@@ -22,7 +23,10 @@ from lmlab.engine.steps import (
 @pytest.fixture
 def run(outside_study: Path, runs: Path) -> Run:
     """A new run of the outside study's preset."""
-    return create_run("outside_study", "run", config=dump(_config()), unique=False)
+    made = create_run("outside_study", "run", config=dump(_config()), unique=False)
+    steps = study_steps("outside_study")
+    made.write_manifest({"fingerprints": step_fingerprints(steps, _config())})
+    return made
 
 
 def test_steps_run_in_order_and_once(run: Run):

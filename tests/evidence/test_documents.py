@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_value_is_taken_from_its_record() -> None:
     record = make_record(value=1234.56)
-    text = f"It took <!-- rec {record.id} -->9<!-- /rec --> and <!-- rec {record.id} .1 --><!-- /rec -->."
+    mark = f"<!-- rec {record.id}"
+    text = f"It took {mark} -->9<!-- /rec --> and {mark} .1 --><!-- /rec -->."
     filled = render(text, {record.id: record}, where="x.md")
     assert re.sub("<!--.*?-->", "", filled) == "It took 1,235 and 1,234.6."
     assert render(filled, {record.id: record}, where="x.md") == filled

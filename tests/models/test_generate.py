@@ -26,6 +26,7 @@ from lmlab.models.schema import DecoderConfig, GenerationSettings
 
 VOCAB = 30
 GREEDY = GenerationSettings(max_new_tokens=12, temperature=0)
+STOPPING = GREEDY.model_copy(update={"stop": ("x",)})
 PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [8, 9], [10, 11, 12]]
 
 
@@ -144,6 +145,22 @@ def test_the_repetition_penalty_equals_that_of_transformers(penalty):
     assert torch.equal(penalize(logits, seen, penalty), theirs)
 
 
+def test_generating_leaves_the_weights_where_and_as_they_were(model):
+    before = {name: (p.data_ptr(), p.stride()) for name, p in model.named_parameters()}
+    values = {name: p.clone() for name, p in model.named_parameters()}
+    generate(model, PROMPTS, settings=GREEDY)
+    with pytest.raises(ValueError, match="decode failed"):
+        generate(model, PROMPTS, settings=STOPPING, ending=Ending(decode=failing))
+    assert before == {name: (p.data_ptr(), p.stride()) for name, p in model.named_parameters()}
+    assert all(torch.equal(values[name], p) for name, p in model.named_parameters())
+    model(torch.tensor([[1, 2]])).sum().backward()
+    model.zero_grad()
+
+
+def failing(tokens: list[int]) -> str:
+    raise ValueError("decode failed")
+
+
 def test_repeated_tokens_become_rarer_under_the_penalty(model):
     plain = generate(model, PROMPTS[:1], settings=GREEDY)[0].tokens
     settings = GREEDY.model_copy(update={"repetition_penalty": 50.0})
@@ -171,7 +188,7 @@ def test_impossible_requests_are_refused_with_the_numbers(model):
     with pytest.raises(ValueError, match="1 prompts need as many generators"):
         generate(model, [[1]], settings=GenerationSettings(max_new_tokens=2))
     with pytest.raises(ValueError, match="decoder"):
-        generate(model, [[1]], settings=GREEDY.model_copy(update={"stop": ("x",)}))
+        generate(model, [[1]], settings=STOPPING)
     with pytest.raises(ValueError, match="training mode"):
         generate(Decoder(model.config, vocab_size=VOCAB), [[1]], settings=GREEDY)
     assert generate(model, [], settings=GREEDY) == []
