@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +26,9 @@ OVERRIDES = typer.Argument(help="Settings as key=value.", show_default=False)
 REFERENCE = typer.Argument(help="study/name[:part][@N|best|last]")
 # sysexits.h: what was typed cannot be used.
 EXIT_USAGE = 64
-_DASHED = re.compile(r"--([a-z_]+\.[a-z_.]+)(?:=(.*))?")
+# The shell's code for a command ended by Ctrl-C.
+EXIT_INTERRUPTED = 130
+_DASHED = re.compile(r"--([a-z_]+\.[a-z0-9_.]+)(?:=(.*))?", re.DOTALL)
 
 
 @app.command("list")
@@ -71,17 +73,19 @@ def run(
     """Run a preset; running it again is how it resumes."""
     local = importlib.import_module("lmlab.launch.local")
     config_module = importlib.import_module("lmlab.engine.config")
+    steps_module = importlib.import_module("lmlab.engine.steps")
     resolved = config_module.load_preset(preset, overrides or [])
     chosen_steps = tuple(filter(None, steps.split(",")))
+    # Before a run is made for it: a wrong name leaves no folder behind.
+    asked = [*chosen_steps, *filter(None, [redo])]
+    steps_module.choose_steps(steps_module.study_steps(resolved.config.study), asked)
     options = local.Options(name=name, new=new, steps=chosen_steps, redo=redo)
     if dry_run:
         print("\n".join(local.describe(resolved, options)))
         return
     chosen = local.choose_run(resolved, options)
     if chosen.state == "running":
-        print(
-            f"{chosen.run.reference} is running; follow it with: lmlab logs {chosen.run.reference} -f"
-        )
+        print(f"{chosen.run.reference} is running: lmlab logs {chosen.run.reference} -f follows it")
         return
     if chosen.state == "finished" and redo is None:
         print(
@@ -200,7 +204,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
-    arguments = [_plain_override(one) for one in sys.argv[1:]]
+    arguments = _plain_overrides(sys.argv[1:])
     sys.exit(_guarded(lambda: app(arguments, standalone_mode=False)))
 
 
@@ -211,6 +215,8 @@ def _guarded(command: Callable[[], Any]) -> int:
         return int(command() or 0)
     except typer.Exit as leaving:
         return leaving.exit_code
+    except typer.Abort:
+        return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line of defence: said in full in the log
         return _explain(error)
     except BaseException as error:
@@ -234,10 +240,18 @@ def _explain(error: Exception) -> int:
     return EXIT_USAGE if isinstance(error, ValueError) else 1
 
 
-def _plain_override(argument: str) -> str:
-    """`--a.b=value` is read as `a.b=value`."""
-    found = _DASHED.fullmatch(argument)
-    return f"{found[1]}={found[2]}" if found and found[2] is not None else argument
+def _plain_overrides(arguments: Sequence[str]) -> list[str]:
+    """`--a.b=value` and `--a.b value` are read as `a.b=value`."""
+    found: list[str] = []
+    waiting: str | None = None
+    for one in arguments:
+        dashed = _DASHED.fullmatch(one)
+        if waiting is not None and not one.startswith("--"):
+            found[-1], waiting = f"{waiting}={one}", None
+            continue
+        waiting = dashed[1] if dashed and dashed[2] is None else None
+        found.append(f"{dashed[1]}={dashed[2]}" if dashed and waiting is None else one)
+    return found
 
 
 def _inference(reference: str) -> Any:
@@ -262,6 +276,14 @@ def _latest_states() -> dict[str, str]:
         steps = json.loads(status.read_text(encoding="utf-8"))["steps"] if status.exists() else {}
         states = [step["state"] for step in steps.values()]
         state = next((one for one in states if one != "done"), "done" if states else "-")
+        if state == "running" and not _is_held(path.with_name("lock")):
+            state = "interrupted"
         newest = max(found.get(manifest["preset"], (0.0, "")), (manifest["created"], state))
         found[manifest["preset"]] = newest
     return {preset: state for preset, (_, state) in found.items()}
+
+
+def _is_held(path: Path) -> bool:
+    lock = importlib.import_module("lmlab.engine.lock")
+    holder = lock.read_holder(path)
+    return holder is not None and lock.is_alive(path, holder)

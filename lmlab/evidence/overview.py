@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from lmlab.engine.references import resolve
 from lmlab.engine.run import Part, Run, find_runs
@@ -30,15 +31,15 @@ def run_state(run: Run) -> str:
 
 
 def _summary(run: Run) -> str:
-    steps = run.status()["steps"]
-    done = ", ".join(f"{name} {step['state']}" for name, step in steps.items()) or "nothing begun"
+    steps = _in_order(run)
+    done = ", ".join(f"{name} {step['state']}" for name, step in steps) or "nothing begun"
     return f"{run.reference:<56} {run_state(run):<12} {done}"
 
 
 def _details(run: Run) -> Iterator[str]:
     yield f"{run.reference}: {run_state(run)}"
     yield f"folder   {run.folder}"
-    for name, step in run.status()["steps"].items():
+    for name, step in _in_order(run):
         took = f"{step['seconds']:.0f} s" if "seconds" in step else ""
         yield f"step     {name:<10} {step['state']:<10} attempt {step['attempt']}  {took}"
         if step.get("error"):
@@ -47,6 +48,11 @@ def _details(run: Run) -> Iterator[str]:
         yield from _part(part)
     yield f"records  {len(run.records())}"
     yield f"report   {run.report_path if run.report_path.exists() else 'none yet'}"
+
+
+def _in_order(run: Run) -> list[tuple[str, dict[str, Any]]]:
+    """(name, what `status.json` says) of each step that has begun, as they began."""
+    return sorted(run.status()["steps"].items(), key=lambda item: item[1]["started"])
 
 
 def _part(part: Part) -> Iterator[str]:

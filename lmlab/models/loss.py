@@ -76,7 +76,8 @@ class _CrossEntropySum(torch.autograd.Function):
             block = _block(hidden, weight_cast, targets[at], ignore=ignore)
             total += block.nll.sum()
             slope = block.log_p.exp_().scatter_add_(1, block.index, -torch.ones_like(block.kept))
-            slope = (slope * block.kept).to(dtype)
+            # In place: on a CPU each new tensor of this size is mapped and faulted in anew.
+            slope = slope.mul_(block.kept).to(dtype)
             grad_rows[at] = slope @ weight_cast
             grad_weight += slope.T @ hidden
         ctx.save_for_backward(grad_rows, grad_weight)

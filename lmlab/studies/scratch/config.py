@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lmlab.data.schema import TextConfig, TokenizerConfig
 from lmlab.engine.schema import FREE, StudyConfig, TrainConfig, Values
@@ -43,6 +43,16 @@ class Config(StudyConfig):
     packing: PackingConfig = PackingConfig()
     pretrain: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
+
+    @model_validator(mode="after")
+    def _samples_fit(self) -> "Config":
+        new, context = self.evaluate.sampling.max_new_tokens, self.model.context_tokens
+        if self.evaluate.prompts and new >= context:
+            raise ValueError(
+                f"evaluate.sampling.max_new_tokens={new} leaves no room for a prompt in "
+                f"model.context_tokens={context}"
+            )
+        return self
 
     def describe(self) -> tuple[str, str]:
         """Source and width x depth."""

@@ -40,7 +40,7 @@ def estimate_training(
     return found
 
 
-def _memory_bytes(model: DecoderConfig, train: TrainConfig, parameters: int) -> float:
+def _memory_bytes(model: DecoderConfig, train: TrainConfig, parameters: int) -> int:
     """Weights, gradients, moments, and the activations of one micro-batch in two bytes each.
 
     About 34 widths a token and layer (Korthikanti et al. 2022, without attention's own scores).

@@ -82,6 +82,8 @@ def evaluate(config: Config, run: Run) -> None:
     )
     setting = Setting(config, run, prepared, tokenizer, trained)
     results = evaluation_results("evaluate", config, run)
+    # First, since a prompt that is too long should not cost a measurement.
+    write_samples(setting, results)
     records: list[Record] = []
     for split in config.evaluate.splits:
         text = load_documents(config.data, split)
@@ -90,7 +92,6 @@ def evaluate(config: Config, run: Run) -> None:
         items = [one for arm in arms for one in arm_items(arm, setting, text)]
         write_items(results.items_path(f"{split}_nll"), items)
     results.replace("evaluate", records)
-    write_samples(setting, results)
 
 
 def measure_arms(setting: Setting, text: TextSplit) -> list[Arm]:

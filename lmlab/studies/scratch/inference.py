@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from lmlab.data.tokenizer import TextTokenizer, save_tokenizer
 from lmlab.engine.config import load_stored
 from lmlab.engine.run import Part
@@ -32,7 +34,7 @@ class OpenedDecoder:
 
     def continue_prompt(self, prompt: str, *, settings: Mapping[str, Any], seed: int) -> str:
         """The prompt and what the model makes of it."""
-        asked = GenerationSettings.model_validate(dict(settings))
+        asked = _checked(settings)
         return prompt + continue_prompts(self, [prompt], settings=asked, seed=seed)[0]
 
     def export(self, folder: Path) -> Path:
@@ -68,6 +70,14 @@ def continue_prompts(
         ending=Ending(eos=tokenizer.eos_id, decode=tokenizer.decode),
     )
     return [tokenizer.decode(one.tokens) for one in generations]
+
+
+def _checked(settings: Mapping[str, Any]) -> GenerationSettings:
+    try:
+        return GenerationSettings.model_validate(dict(settings))
+    except ValidationError as error:
+        said = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise ValueError("; ".join(said)) from None
 
 
 def _card(opened: OpenedDecoder) -> str:

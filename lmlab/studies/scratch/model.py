@@ -1,5 +1,6 @@
 """The decoder of a run: built, loaded, and trained as a language model."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from lmlab.engine.run import Part
 from lmlab.models.decoder import Decoder, init_weights
 from lmlab.models.loss import cross_entropy_sum
 from lmlab.models.schema import DecoderConfig
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ def load_trained(part: Part, config: DecoderConfig, *, vocab_size: int, at: str)
     """The decoder of a checkpoint, strictly loaded, ready to be evaluated."""
     model = Decoder(config, vocab_size=vocab_size)
     path = checkpoint.find(part.checkpoints, at)
+    if at == "last" and path != (newest := checkpoint.checkpoints(part.checkpoints)[0][1]):
+        log.warning("%s is damaged; %s is used instead", newest, path.name)
     weights = checkpoint.load_weights(path, {"decoder": model})
     return TrainedDecoder(model.eval(), weights, int(path.name.removeprefix("step_")))
 

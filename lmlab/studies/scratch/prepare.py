@@ -23,11 +23,21 @@ class Prepared:
     licence: str
     sha256: dict[str, str]
     num_tokens: dict[str, int]
+    vocab_size: int
+    tokenizer_sha256: str
 
     @property
     def tokenizer(self) -> TextTokenizer:
-        """The tokenizer that the shards were made with."""
-        return load_tokenizer(str(self.folder.parent / "tokenizer"))
+        """The tokenizer that the shards were made with. Raises ValueError where it is another."""
+        place = self.folder.parent / "tokenizer"
+        found = load_tokenizer(str(place))
+        if found.sha256 != self.tokenizer_sha256:
+            raise ValueError(
+                f"{place} holds another tokenizer ({found.vocab_size} tokens, {found.sha256[:12]}) "
+                f"than the run was made with ({self.vocab_size} tokens, "
+                f"{self.tokenizer_sha256[:12]}); put that one back, or start another run with --new"
+            )
+        return found
 
     def rows(self, split: str, *, context_tokens: int, across_documents: bool) -> PackedRows:
         """The rows of a split's shard."""
@@ -49,6 +59,8 @@ def prepare(config: Config, run: Run) -> None:
         licence=splits["train"].licence,
         sha256={name: split.sha256 for name, split in splits.items()},
         num_tokens=counts,
+        vocab_size=tokenizer.vocab_size,
+        tokenizer_sha256=tokenizer.sha256,
     )
     facts = {key: value for key, value in asdict(prepared).items() if key != "folder"}
     write_json(run.folder / "data" / "facts.json", facts)
