@@ -34,6 +34,7 @@ bench: install
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/generation.py
 	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/saving.py
 
 golden: install
 	LMLAB_GOLDEN=write $(BIN)/pytest tests/golden

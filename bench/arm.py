@@ -16,8 +16,8 @@ from peers import CONTEXT, D_MODEL, HEADS, LAYERS, PEERS, VOCAB, set_compiled
 
 from lmlab.engine.device import gemm_flops, keep_freed_memory
 from lmlab.models.decoder import Decoder, init_weights
-from lmlab.models.loss import cross_entropy_sum
 from lmlab.models.schema import DecoderConfig
+from lmlab.studies.scratch.model import LanguageModeling
 
 BATCH, WARMUP = 16, 3
 SHAPE = DecoderConfig(
@@ -45,12 +45,15 @@ def our_loss(*, bfloat16: bool) -> tuple[torch.nn.Module, Step]:
     keep_freed_memory()
     model = Decoder(SHAPE, vocab_size=VOCAB)
     init_weights(model, seed=0)
-    hidden = torch.compile(model.hidden, dynamic=False)
+    objective = LanguageModeling(model, validation=None, batch_size=BATCH, packed_apart=False)
+    objective.compile()
+    generator = torch.Generator()
 
     def loss(tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        batch = {"tokens": tokens, "targets": targets}
         with torch.autocast("cpu", torch.bfloat16) if bfloat16 else contextlib.nullcontext():
-            states = hidden(tokens)
-            return cross_entropy_sum(states, model.head_weight, targets) / targets.numel()
+            terms = objective.losses(batch, step=0, generator=generator)
+        return terms["nll"].sum / targets.numel()
 
     return model, loss
 

@@ -105,6 +105,10 @@ def evaluate(
     local = importlib.import_module("lmlab.launch.local")
     references = importlib.import_module("lmlab.engine.references")
     found = references.resolve(reference)
+    if found.part is not None or found.at != "last":
+        raise ValueError(
+            f"{reference}: eval takes a whole run; evaluate.checkpoint=best chooses a checkpoint"
+        )
     local.evaluate_again(found, overrides or [])
     print(_report(found.run))
 
@@ -205,6 +209,9 @@ def main() -> None:
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
     arguments = _plain_overrides(sys.argv[1:])
+    if arguments == ["list"]:
+        # typer reads arguments with pydantic, whose import takes longer than all of the rest.
+        sys.exit(_guarded(list_presets))
     sys.exit(_guarded(lambda: app(arguments, standalone_mode=False)))
 
 

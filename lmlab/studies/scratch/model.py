@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lmlab.data.pack import NO_TARGET, PackedRows
@@ -58,7 +58,7 @@ class LanguageModeling:
 
     def __post_init__(self) -> None:
         self.modules = {"decoder": self.model}
-        self._hidden: Callable[..., Tensor] = self.model.hidden
+        self._train_nll: Callable[..., Tensor] = self._nll
 
     def units(self, batch: Batch) -> dict[str, int]:
         """Target tokens."""
@@ -66,7 +66,9 @@ class LanguageModeling:
 
     def losses(self, batch: Batch, *, step: int, generator: torch.Generator) -> dict[str, LossTerm]:
         """The sum of the targets' NLL in nats."""
-        return {"nll": LossTerm(self._nll(batch), "tokens", 1.0)}
+        documents = batch["documents"] if self.packed_apart else None
+        nll = self._train_nll(batch["tokens"], batch["targets"], documents)
+        return {"nll": LossTerm(nll, "tokens", 1.0)}
 
     def evaluate(self) -> dict[str, float]:
         """NLL a token of the validation rows: sum over sum, never a mean of means."""
@@ -75,20 +77,22 @@ class LanguageModeling:
         for first in range(0, len(self.validation), self.batch_size):
             ids = torch.arange(first, min(first + self.batch_size, len(self.validation))).numpy()
             batch = self.validation.fetch(ids, 0)
-            on_device = {name: one.to(self._device) for name, one in batch.items()}
-            total += float(self._nll(on_device))
+            device = self.model.head_weight.device
+            tokens, targets = batch["tokens"].to(device), batch["targets"].to(device)
+            documents = batch["documents"].to(device) if self.packed_apart else None
+            total += float(self._nll(tokens, targets, documents))
             count += self.units(batch)["tokens"]
         return {"validation/loss": total / count}
 
     def compile(self) -> None:
-        """Compile the blocks; the loss works on blocks of rows of its own."""
-        self._hidden = torch.compile(self.model.hidden, dynamic=False)
+        """Forward and loss become one graph; evaluation is too short to be worth another."""
+        self._train_nll = torch.compile(self._nll, dynamic=False)
 
-    @property
-    def _device(self) -> torch.device:
-        return self.model.head_weight.device
-
-    def _nll(self, batch: Batch) -> Float[Tensor, ""]:
-        documents = batch["documents"] if self.packed_apart else None
-        hidden = self._hidden(batch["tokens"], documents=documents)
-        return cross_entropy_sum(hidden, self.model.head_weight, batch["targets"])
+    def _nll(
+        self,
+        tokens: Int[Tensor, "batch tokens"],
+        targets: Int[Tensor, "batch tokens"],
+        documents: Int[Tensor, "batch tokens"] | None,
+    ) -> Float[Tensor, ""]:
+        hidden = self.model.hidden(tokens, documents=documents)
+        return cross_entropy_sum(hidden, self.model.head_weight, targets)
