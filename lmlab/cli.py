@@ -130,7 +130,7 @@ def logs(
 ) -> None:
     """What the newest start of a run said."""
     references = importlib.import_module("lmlab.engine.references")
-    path = references.resolve(reference).run.newest_log()
+    path = references.resolve(reference, finished=False).run.newest_log()
     with path.open(encoding="utf-8") as file:
         while True:
             print(file.read(), end="", flush=True)

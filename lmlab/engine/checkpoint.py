@@ -27,7 +27,7 @@ _NAME = re.compile(r"step_(\d{8})")
 PINNED = "pinned"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(RuntimeError):
     """A checkpoint that cannot be loaded, and why."""
 
 
@@ -171,10 +171,14 @@ def newest_intact(folder: Path) -> Found | None:
 
 
 def find(folder: Path, at: str) -> Path:
-    """The checkpoint `last`, `best`, or of a step. Raises CheckpointError with those there are."""
+    """The checkpoint `last`, `best`, or of a step.
+
+    Raises ValueError, with those there are, for one that was never saved, and CheckpointError
+    where the last ones are damaged.
+    """
     found = checkpoints(folder)
     if not found:
-        raise CheckpointError(f"{folder} holds no checkpoint yet")
+        raise ValueError(f"{folder} holds no checkpoint yet")
     match at:
         case "last":
             newest = newest_intact(folder)
@@ -183,13 +187,13 @@ def find(folder: Path, at: str) -> Path:
         case "best":
             ranked = _ranked(folder)
             if not ranked:
-                raise CheckpointError(f"no checkpoint in {folder} has a score; set best_metric")
+                raise ValueError(f"no checkpoint in {folder} has a score; set best_metric")
             return ranked[0]
         case _:
             by_step = dict(found)
             if int(at) not in by_step:
                 steps = ", ".join(str(step) for step in sorted(by_step))
-                raise CheckpointError(f"{folder} has no step {at}; there are: {steps}")
+                raise ValueError(f"{folder} has no step {at}; there are: {steps}")
             return by_step[int(at)]
 
 

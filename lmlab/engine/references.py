@@ -34,9 +34,10 @@ class Reference:
         return Part(self.run, self.part)
 
 
-def resolve(reference: str) -> Reference:
+def resolve(reference: str, *, finished: bool = True) -> Reference:
     """Find what is meant; a preset's name means its newest finished run of equal fingerprint.
 
+    With `finished=False` (to look on) it means its newest run, whatever its state and settings.
     Raises ValueError with the nearest names where there is no such run.
     """
     found = _FORM.fullmatch(reference)
@@ -45,7 +46,7 @@ def resolve(reference: str) -> Reference:
     study, name = found["run"].split("/", 1)
     run = Run(runs_root(), study, name)
     if not run.config_path.is_file():
-        run = _newest_of_preset(study, name)
+        run = _newest_of_preset(study, name) if finished else _newest(study, name)
     return Reference(run, found["part"], found["at"] or "last")
 
 
@@ -55,6 +56,13 @@ def same_training(run: Run, fingerprints: dict[str, str], steps: tuple[Step, ...
     return all(
         stored.get(one.name) == fingerprints[one.name] for one in steps if not one.evaluation
     )
+
+
+def _newest(study: str, name: str) -> Run:
+    for run in find_runs(study):
+        if run.manifest().get("preset") == f"{study}/{name}":
+            return run
+    return _newest_of_preset(study, name)
 
 
 def _newest_of_preset(study: str, name: str) -> Run:

@@ -1,10 +1,13 @@
 """A run and its parts on disk. The only file that knows where things lie."""
 
+import errno
 import json
 import os
 import re
+import shutil
 import socket
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -64,7 +67,8 @@ class Run:
 
     def parts(self) -> list["Part"]:
         """Every training that has begun."""
-        found = sorted(self.folder.glob("**/checkpoints"))
+        begun = self.folder.glob("**/checkpoints")
+        found = sorted(path for path in begun if self.folder / "redone" not in path.parents)
         return [Part(self, path.parent.relative_to(self.folder).as_posix()) for path in found]
 
     def results(self, name: str | None = None) -> "Results":
@@ -95,6 +99,19 @@ class Run:
     def status(self) -> dict[str, Any]:
         """step -> {state, fingerprint, times, host, attempt} under `steps`."""
         return read_json(self.folder / "status.json") or {"steps": {}}
+
+    def forget_step(self, step: str, *, parts: Iterable[str]) -> None:
+        """The step and its evaluations count as never done; its trainings are put aside."""
+        status = self.status()
+        for name, entry in status["steps"].items():
+            if name.split("@")[0] == step:
+                status["steps"][name] = {"state": "pending", "attempt": entry["attempt"]}
+        write_json(self.folder / "status.json", status)
+        for name in parts:
+            aside = self.folder / "redone" / f"{name}-{time.time_ns()}"
+            if (self.folder / name).exists():
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                (self.folder / name).rename(aside)
 
     def set_status(self, step: str, **values: Any) -> None:
         """Change what `status.json` says of a step."""
@@ -207,27 +224,42 @@ def cache_folder() -> Path:
 def find_runs(study: str | None = None) -> list[Run]:
     """Every run, the newest first."""
     found = runs_root().glob(f"{study or '*'}/*/config.yaml")
-    newest = sorted(found, key=lambda path: path.parent.stat().st_ctime_ns, reverse=True)
+    whole = [path for path in found if not path.parent.name.startswith(".")]
+    newest = sorted(whole, key=lambda path: path.parent.stat().st_ctime_ns, reverse=True)
     by_start = sorted(newest, key=_created, reverse=True)
     return [Run(runs_root(), path.parent.parent.name, path.parent.name) for path in by_start]
 
 
-def create_run(study: str, name: str, *, config: Mapping[str, Any], unique: bool) -> Run:
-    """Make the folder and write the configuration; with `unique` a taken name gets a number."""
+def create_run(
+    study: str,
+    name: str,
+    *,
+    config: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    unique: bool,
+) -> Run:
+    """Make a run with its configuration and manifest; with `unique` a taken name gets a number.
+
+    It is made under another name and renamed: a run that exists is whole, wherever this is killed.
+    """
     check_name(name)
-    root = runs_root()
+    made = runs_root() / study / f".new-{uuid.uuid4().hex}"
+    made.mkdir(parents=True)
+    write_text(made / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+    write_json(made / "manifest.json", manifest)
     for attempt in range(1, 1000):
-        run = Run(root, study, name if attempt == 1 else f"{name}-{attempt}")
+        run = Run(runs_root(), study, name if attempt == 1 else f"{name}-{attempt}")
         try:
-            run.folder.mkdir(parents=True)
-        except FileExistsError:
-            if not unique:
-                raise ValueError(
-                    f"{run.folder} exists already and holds no run; remove it or take another name"
-                ) from None
-            continue
-        write_text(run.config_path, yaml.safe_dump(dict(config), sort_keys=False))
-        return run
+            made.rename(run.folder)
+        except OSError as error:
+            taken = error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+            if taken and unique:
+                continue
+            shutil.rmtree(made)
+            why = "exists already" if taken else f"cannot be made: {error.strerror}"
+            raise ValueError(f"{run.folder} {why}; take another name") from None
+        else:
+            return run
     raise AssertionError("a thousand runs of one name in one second")
 
 

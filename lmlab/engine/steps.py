@@ -26,7 +26,8 @@ class Step:
     """One stage of a study: `target` is `module:function`, called with (config, run).
 
     `reads` names the sections of the configuration on which its result depends. An `evaluation`
-    may be run with other settings on a finished run; its results then lie apart.
+    may be run with other settings on a finished run; its results then lie apart. `parts` are the
+    trainings that it makes.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Step:
     reads: tuple[str, ...]
     needs: tuple[str, ...] = ()
     evaluation: bool = False
+    parts: tuple[str, ...] = ()
 
 
 def study_steps(study: str) -> tuple[Step, ...]:
@@ -94,13 +96,22 @@ def evaluation_results(name: str, config: StudyConfig, run: Run) -> Results:
     return run.results(None if mark == own else mark)
 
 
-def run_steps(steps: Sequence[Step], config: StudyConfig, run: Run, *, redo: str | None) -> None:
+def forget(name: str, steps: Sequence[Step], run: Run) -> None:
+    """A step is to be done again, and so is every step that needs it."""
+    stale = {name}
+    for step in steps:
+        if step.name in stale or stale & set(step.needs):
+            stale.add(step.name)
+            run.forget_step(step.name, parts=step.parts)
+
+
+def run_steps(steps: Sequence[Step], config: StudyConfig, run: Run) -> None:
     """Run what is not done yet, in order; a failure is recorded and raised, later steps wait."""
     every = study_steps(config.study)
     marks = step_fingerprints(every, config)
     for step in steps:
         states = step_states(every, config, run)
-        if states[step.name] == "done" and step.name != redo:
+        if states[step.name] == "done":
             log.info("%s: done already", step.name)
             continue
         missing = [name for name in step.needs if states[name] != "done"]

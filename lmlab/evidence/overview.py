@@ -13,7 +13,7 @@ def lines(reference: str | None) -> list[str]:
     if reference is None:
         runs = find_runs()
         return [_summary(run) for run in runs] or ["no runs yet; start one: lmlab run scratch/demo"]
-    return list(_details(resolve(reference).run))
+    return list(_details(resolve(reference, finished=False).run))
 
 
 def run_state(run: Run) -> str:

@@ -24,6 +24,7 @@ from lmlab.engine.steps import (
     Step,
     choose_steps,
     drifted_fields,
+    forget,
     is_finished,
     run_steps,
     step_fingerprints,
@@ -72,11 +73,12 @@ def start(resolved: Resolved, chosen: Chosen, options: Options) -> None:
     run, config = chosen.run, resolved.config
     steps = study_steps(config.study)
     wanted = choose_steps(steps, options.steps) if options.steps else list(steps)
-    if options.redo is not None:
-        choose_steps(steps, [options.redo])
+    again = choose_steps(steps, [options.redo]) if options.redo is not None else []
     with locked(run.lock_path), run.notice.installed(), _logged(run):
         _note_attempt(run, resolved)
-        run_steps(wanted, config, run, redo=options.redo)
+        for step in again:
+            forget(step.name, steps, run)
+        run_steps(wanted, config, run)
 
 
 def evaluate_again(reference: Reference, overrides: Sequence[str]) -> None:
@@ -143,20 +145,18 @@ def _state(
 
 
 def _create(resolved: Resolved, name: str, *, unique: bool) -> Run:
-    run = create_run(resolved.config.study, name, config=dump(resolved.config), unique=unique)
-    run.write_manifest(
-        {
-            "preset": resolved.preset,
-            "question": resolved.question,
-            "overrides": list(resolved.overrides),
-            "seed": resolved.config.seed,
-            "dev": resolved.config.dev,
-            "created": time.time(),
-            "fingerprints": step_fingerprints(study_steps(resolved.config.study), resolved.config),
-            "attempts": [],
-        }
-    )
-    return run
+    config = resolved.config
+    manifest = {
+        "preset": resolved.preset,
+        "question": resolved.question,
+        "overrides": list(resolved.overrides),
+        "seed": config.seed,
+        "dev": config.dev,
+        "created": time.time(),
+        "fingerprints": step_fingerprints(study_steps(config.study), config),
+        "attempts": [],
+    }
+    return create_run(config.study, name, config=dump(config), manifest=manifest, unique=unique)
 
 
 def _note_attempt(run: Run, resolved: Resolved) -> None:

@@ -226,16 +226,16 @@ def test_with_none_intact_the_error_says_each_reason_and_what_to_do(tmp_path: Pa
 
 
 def test_a_moment_is_found_by_last_best_or_step(tmp_path: Path):
-    with pytest.raises(CheckpointError, match="holds no checkpoint yet"):
+    with pytest.raises(ValueError, match="holds no checkpoint yet"):
         checkpoint.find(tmp_path, "last")
     _save_scores(tmp_path, {1: None})
-    with pytest.raises(CheckpointError, match="has a score; set best_metric"):
+    with pytest.raises(ValueError, match="has a score; set best_metric"):
         checkpoint.find(tmp_path, "best")
     _save_scores(tmp_path, {2: 3.0, 3: 1.0, 4: 1.0, 5: 2.0})
     assert checkpoint.find(tmp_path, "last").name == "step_00000005"
     assert checkpoint.find(tmp_path, "best").name == "step_00000003"
     assert checkpoint.find(tmp_path, "2").name == "step_00000002"
-    with pytest.raises(CheckpointError, match="has no step 9; there are: 1, 2, 3, 4, 5"):
+    with pytest.raises(ValueError, match="has no step 9; there are: 1, 2, 3, 4, 5"):
         checkpoint.find(tmp_path, "9")
 
 

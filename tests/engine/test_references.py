@@ -60,7 +60,7 @@ def test_a_preset_means_its_newest_finished_run_of_equal_settings():
         marks = step_fingerprints(steps, config)
         run.write_manifest({"created": created, "fingerprints": marks})
         if finish:
-            run_steps(steps, config, run, redo=None)
+            run_steps(steps, config, run)
     assert resolve("outside_study/small@best").run.name == "equal"
 
 
@@ -83,4 +83,4 @@ def test_the_training_meant_is_the_one_named_else_the_last():
 
 def _make(name: str, *overrides: str) -> Run:
     config = load_preset("outside_study/small", overrides, dev=False).config
-    return create_run("outside_study", name, config=dump(config), unique=False)
+    return create_run("outside_study", name, config=dump(config), manifest={}, unique=False)

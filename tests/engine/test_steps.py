@@ -11,6 +11,7 @@ from lmlab.engine.schema import StudyConfig
 from lmlab.engine.steps import (
     choose_steps,
     evaluation_results,
+    forget,
     is_finished,
     load_target,
     run_steps,
@@ -23,10 +24,9 @@ from lmlab.engine.steps import (
 @pytest.fixture
 def run(outside_study: Path, runs: Path) -> Run:
     """A new run of the outside study's preset."""
-    made = create_run("outside_study", "run", config=dump(_config()), unique=False)
     steps = study_steps("outside_study")
-    made.write_manifest({"fingerprints": step_fingerprints(steps, _config())})
-    return made
+    marks = {"fingerprints": step_fingerprints(steps, _config())}
+    return create_run("outside_study", "run", config=dump(_config()), manifest=marks, unique=False)
 
 
 def test_steps_run_in_order_and_once(run: Run):
@@ -69,10 +69,20 @@ def test_a_preempted_step_is_recorded_and_goes_on(run: Run):
     assert is_finished(study_steps("outside_study"), _config(), run)
 
 
-def test_a_step_is_done_again_when_asked(run: Run):
+def test_a_step_to_be_done_again_takes_along_what_needs_it_and_loses_nothing(run: Run):
     _start(run)
-    _start(run, redo="train")
-    assert _calls(run) == "dump train evaluate10 train"
+    forget("train", study_steps("outside_study"), run)
+    assert _states(run) == {"dump": "done", "train": "pending", "evaluate": "pending"}
+    _start(run)
+    assert _calls(run) == "dump train evaluate10 train evaluate10"
+
+
+def test_a_training_to_be_done_again_is_put_aside(run: Run):
+    part = run.part("train")
+    run.forget_step("train", parts=["train"])
+    assert not part.folder.exists()
+    assert len(list((run.folder / "redone").glob("train-*"))) == 1
+    assert run.parts() == []
 
 
 def test_what_was_done_for_other_settings_is_not_done(run: Run):
@@ -87,8 +97,8 @@ def test_what_was_done_for_other_settings_is_not_done(run: Run):
 def test_another_evaluation_is_a_step_of_its_own(run: Run):
     _start(run)
     other = _config("evaluate.items=20")
-    run_steps(study_steps("outside_study"), other, run, redo=None)
-    run_steps(study_steps("outside_study"), other, run, redo=None)
+    run_steps(study_steps("outside_study"), other, run)
+    run_steps(study_steps("outside_study"), other, run)
     assert _calls(run) == "dump train evaluate10 evaluate20"
     assert is_finished(study_steps("outside_study"), _config(), run)
     assert evaluation_results("evaluate", _config(), run).folder == run.folder
@@ -98,7 +108,7 @@ def test_another_evaluation_is_a_step_of_its_own(run: Run):
 def test_a_step_without_what_it_needs_is_refused(run: Run):
     train = choose_steps(study_steps("outside_study"), ["train"])
     with pytest.raises(ValueError, match=rf"step train needs dump, not done in {run.folder}"):
-        run_steps(train, _config(), run, redo=None)
+        run_steps(train, _config(), run)
     assert _calls(run) == ""
 
 
@@ -118,8 +128,8 @@ def _config(*overrides: str) -> StudyConfig:
     return load_preset("outside_study/small", overrides, dev=False).config
 
 
-def _start(run: Run, redo: str | None = None) -> None:
-    run_steps(study_steps("outside_study"), _config(), run, redo=redo)
+def _start(run: Run) -> None:
+    run_steps(study_steps("outside_study"), _config(), run)
 
 
 def _states(run: Run, config: StudyConfig | None = None) -> dict[str, str]:

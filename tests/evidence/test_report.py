@@ -78,7 +78,9 @@ def four_arms(run: Run, **changes) -> list[Record]:
 
 
 def bare_run(question: str = "What does a small decoder learn?") -> Run:
-    run = create_run("scratch", "demo", config={"study": "scratch", "seed": 42}, unique=True)
+    run = create_run(
+        "scratch", "demo", config={"study": "scratch", "seed": 42}, manifest={}, unique=True
+    )
     attempt = {"started": 1.7e9, "commit": "0f" * 20, "command": ["lmlab", "run", "scratch/demo"],
                "versions": {"torch": "2.13.0"}, "host": "box"}  # fmt: skip
     run.write_manifest(
@@ -278,7 +280,7 @@ def test_html_in_any_name_or_text_stays_text():
 
 
 def test_a_run_without_anything_still_gives_a_page_that_says_so():
-    run = create_run("scratch", "empty", config={}, unique=True)
+    run = create_run("scratch", "empty", config={}, manifest={}, unique=True)
     assert page_of(run).says(
         "scratch/empty", "Nothing measured yet.", "There are no records yet",
         "No step of this run has begun", "There is no manifest",

@@ -88,7 +88,7 @@ def background(pixels: np.ndarray) -> float:
 def make_run() -> Run:
     """What a training and an evaluation leave."""
     evil = "<script>alert('x')</script>"
-    run = create_run("scratch", "demo", config={"study": "scratch"}, unique=True)
+    run = create_run("scratch", "demo", config={"study": "scratch"}, manifest={}, unique=True)
     run.write_manifest({"question": f"What is learned? {evil}", "preset": "scratch/demo"})
     run.set_status("pretrain", state="done", started=1.7e9, finished=1.7e9 + 9, attempt=1)
     part = run.part("pretrain")

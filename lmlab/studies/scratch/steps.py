@@ -9,6 +9,7 @@ STEPS = (
         "lmlab.studies.scratch.pretrain:pretrain",
         reads=("model", "packing", "pretrain", "seed"),
         needs=("prepare",),
+        parts=("pretrain",),
     ),
     Step(
         "evaluate",
