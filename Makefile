@@ -24,6 +24,14 @@ check: install
 test: install
 	$(BIN)/pytest -m "not slow and not parity and not slurm and not s3 and not browser and not gpu and not net"
 
+# Debian's packages, as root: what the tests of real services start and stop themselves.
+services:
+	command -v chromium >/dev/null || (apt-get update -q && \
+		apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core)
+
+test-services: install
+	$(BIN)/pytest -m browser
+
 test-all: install
 	$(BIN)/pytest -m "not slurm and not s3 and not browser and not net"
 
