@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -48,7 +49,7 @@ def decide(
     decided = Decided(
         device=device,
         precision=choose_precision(config.precision, device),
-        compile=config.compile,
+        compile=find_compiler() is not None if config.compile == "auto" else config.compile,
         threads=config.threads or torch.get_num_threads(),
         tf32=config.tf32,
         deterministic=config.deterministic,
@@ -80,6 +81,11 @@ def choose_precision(wanted: str, device: str) -> Literal["float32", "bfloat16",
     # Measured rather than read off a list of processors: AMX and Zen 4 gain, others lose.
     speed = measured_gemm("cpu")
     return "bfloat16" if speed["bfloat16"] > BF16_GAIN * speed["float32"] else "float32"
+
+
+def find_compiler() -> str | None:
+    """The C++ compiler that torch.compile would call on a CPU."""
+    return shutil.which(os.environ.get("CXX", "g++"))
 
 
 def apply(decided: Decided) -> None:

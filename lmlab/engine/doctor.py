@@ -10,6 +10,7 @@ import torch
 from lmlab.engine.device import (
     choose_device,
     choose_precision,
+    find_compiler,
     machine,
     measured_gemm,
 )
@@ -33,7 +34,7 @@ def examine() -> dict[str, str]:
         "float32 products": f"{speed['float32'] / 1e9:.0f} GFLOP/s measured",
         "bfloat16 products": f"{speed['bfloat16'] / 1e9:.0f} GFLOP/s measured",
         "precision=auto means": choose_precision("auto", choose_device("auto")),
-        "compiler": shutil.which("g++") or "none: device.compile=true needs g++",
+        "compiler": find_compiler() or "none: device.compile needs g++, or CXX set",
         "runs": f"{runs_root()} ({disk.free / 1e9:.0f} GB free)",
         "cache": str(cache_folder()),
         "data": os.environ.get("LMLAB_DATA", "LMLAB_DATA is not set: built-in data only"),

@@ -108,7 +108,8 @@ class DeviceConfig(Values):
 
     kind: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    compile: bool = False
+    # `auto` compiles where there is a C++ compiler; worth it for trainings of some minutes.
+    compile: bool | Literal["auto"] = False
     tf32: bool = True
     threads: int | None = Field(default=None, ge=1)
     deterministic: bool = True
