@@ -46,7 +46,7 @@ def test_an_override_changes_its_value_and_leaves_the_defaults():
     assert config.pretrain.max_steps == 7
     assert config.evaluate.bootstrap_draws == 500
     assert config.seed == 42
-    assert config.pretrain.optim.betas == (0.9, 0.95)
+    assert config.pretrain.optim.eps == 1e-8
     assert resolved.overrides == ("pretrain.max_steps=7", "evaluate.bootstrap_draws=500")
     assert resolved.preset == DEMO
     assert resolved.question.endswith("?")
@@ -85,7 +85,7 @@ def test_a_dumped_configuration_reads_back_as_itself(tmp_path: Path):
             "unknown key model.position.thet; nearest: model.position.theta",
         ),
         ("data=wikitxt2", "no data=wikitxt2; nearest: wikitext2"),
-        ("data=nope", "no data=nope; nearest: pydocs, stories, wikitext2"),
+        ("data=nope", "no data=nope; nearest: pydocs, stories, stories_demo, wikitext2"),
         ("data.kind=storis", "expected tags: 'stories'"),
         ("model.position={kind: rop}", "tags: 'rope'"),
         ("model.position.theta=3", "model.position.kind must be given"),
@@ -99,7 +99,7 @@ def test_a_dumped_configuration_reads_back_as_itself(tmp_path: Path):
         ("pretrain.eval_every=10min", "eval_every='10min': '10min' is no duration"),
         ("pretrain.checkpoint.save_every=x", "save_every='x': 'x' is no duration"),
         ("pretrain.num_epochs=2", "pretrain: give exactly one of max_steps and num_epochs"),
-        ("pretrain.micro_batch_size=3", "batch_size 16 is no multiple of micro_batch_size 3"),
+        ("pretrain.micro_batch_size=3", "batch_size 4 is no multiple of micro_batch_size 3"),
         ("model.num_heads=3", "model: d_model 256 is no multiple of num_heads 3"),
         ("~pretrain", "pretrain must be given"),
         ("~model.num_layers", "model.num_layers must be given"),
@@ -218,7 +218,7 @@ def test_free_fields_change_no_fingerprint_and_all_others_do():
         "pretrain.checkpoint.keep_last=9",
         "pretrain.eval_every=3",
         "pretrain.log_every=3",
-        "pretrain.micro_batch_size=4",
+        "pretrain.micro_batch_size=2",
         "evaluate.bootstrap_draws=500",
         "tracker.tensorboard=false",
     ):
@@ -229,7 +229,7 @@ def test_free_fields_change_no_fingerprint_and_all_others_do():
         "model.position={kind: rope, theta: 500}",
         "packing.attend_across_documents=false",
         "pretrain.max_steps=301",
-        "pretrain.optim.betas=[0.9,0.99]",
+        "pretrain.optim.betas=[0.8,0.99]",
         "pretrain.optim.schedule.warmup=6%",
         "pretrain.optim.multipliers={model: 0.5}",
         "pretrain.freeze={model: 10}",
