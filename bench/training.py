@@ -6,7 +6,11 @@ AdamW, SDPA. Ours keeps float32 master weights, and its loss curve is compared w
 
 import statistics
 
+from arm import SHAPE
+from peers import VOCAB
 from rounds import Bench, in_turn
+
+from lmlab.engine.throughput import utilization
 
 STEPS, ROUNDS, TOKENS = 8, 3, 16 * 256
 OURS, FLOAT32 = "ours", "ours-float32"
@@ -42,9 +46,9 @@ def main() -> None:
     records.append(
         bench.record(f"ours / {best}", "speed_ratio", ratios, unit="ratio", better="higher")
     )
-    flops = 6 * found[OURS][0]["parameters"] + 12 * 6 * 384 * 256
+    flops = SHAPE.flops_per_token(VOCAB)
     shares = [
-        flops * tokens / one["peak_flops"]
+        utilization(flops_per_token=flops, tokens_per_second=tokens, peak_flops=one["peak_flops"])
         for tokens, one in zip(speed[OURS], found[OURS], strict=True)
     ]
     records.append(bench.record(OURS, "share_of_gemm_peak", shares, unit="share", better="higher"))

@@ -48,9 +48,8 @@ def _one_step(session: Session) -> None:
     session.unfreeze()
     units = _count(session.objective, window)
     sums = _accumulate(session, window, units)
-    loss = sum(term for term in sums.values())
-    factor = session.schedule.factor(session.step)
-    session.optimizer.set_factor(factor)
+    loss = sum(sums.values())
+    session.optimizer.set_factor(session.schedule.factor(session.step))
     norm = _update(session, loss)
     session.count(units, samples=len(session.data.last_ids), seconds=time.perf_counter() - started)
     values = {"train/loss": loss, **{f"train/{name}": value for name, value in sums.items()}}
