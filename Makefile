@@ -32,8 +32,17 @@ services:
 test-services: install
 	$(BIN)/pytest -m browser
 
-test-all: install
-	$(BIN)/pytest -m "not slurm and not s3 and not browser and not net"
+test-all: install .venv-parity/installed
+	$(BIN)/pytest -m "not slurm and not s3 and not browser and not net and not parity"
+	.venv-parity/bin/pytest -m parity
+
+# Other implementations live apart: what they install must not decide what is tested.
+.venv-parity/installed: pyproject.toml constraints.txt
+	test -x .venv-parity/bin/python || $(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/python -m pip install --quiet $(TORCH_INDEX) \
+		"$$(grep '^torch==' constraints.txt)"
+	.venv-parity/bin/python -m pip install --quiet -c constraints.txt -e '.[dev,parity]'
+	touch $@
 
 demo: install
 	$(BIN)/lmlab demo

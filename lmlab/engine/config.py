@@ -110,7 +110,7 @@ def environment_flag(name: str) -> bool:
 def _compose(file: PresetFile, overrides: Sequence[str], *, dev: bool) -> dict[str, Any]:
     parsed = [_parse(one) for one in overrides]
     written = [_as_hydra(one, groups=_groups()) for one in parsed]
-    size = ["+size=dev"] if dev else []
+    size = [f"+size={_dev_size(file)}"] if dev else []
     try:
         # The preset's own folder is Hydra's root, so that its values need no package directive.
         with initialize_config_dir(str(file.path.parent), version_base="1.3"):
@@ -120,6 +120,12 @@ def _compose(file: PresetFile, overrides: Sequence[str], *, dev: bool) -> dict[s
             return _values(file, [*size, *dropped, *written])
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(_one_line(file.name, str(error))) from None
+
+
+def _dev_size(file: PresetFile) -> str:
+    """The study's own small size where it has one."""
+    own = f"{file.study}_dev"
+    return own if (CONF / "size" / f"{own}.yaml").is_file() else "dev"
 
 
 def _values(file: PresetFile, overrides: Sequence[str]) -> dict[str, Any]:

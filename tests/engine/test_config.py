@@ -168,6 +168,18 @@ def test_an_unset_flag_is_false(monkeypatch: pytest.MonkeyPatch):
     assert _load(dev=None).config.dev is False
 
 
+@pytest.mark.parametrize("preset", ["scratch/demo", "scratch/wikitext2"])
+def test_the_dev_size_of_a_preset_is_small_and_saves_more_often(preset: str):
+    small, whole = (_load(preset=preset, dev=dev).config for dev in (True, False))
+    assert isinstance(small, Config)
+    assert isinstance(whole, Config)
+    assert small.pretrain.max_steps == 50
+    assert small.model == whole.model
+    saves = [str(one.pretrain.checkpoint.save_every) for one in (small, whole)]
+    assert saves[0] == "10s" != saves[1]
+    assert (small.tracker.tensorboard, whole.tracker.tensorboard) == (False, True)
+
+
 def test_an_override_is_stronger_than_the_dev_size():
     assert _load("seed=7", "dev=false", dev=True).config.dev is False
     assert _load("seed=7", dev=True).config.seed == 7
