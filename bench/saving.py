@@ -1,11 +1,14 @@
-"""What checkpoints cost a run at the default interval: `python bench/saving.py [--record]`.
+"""What checkpoints cost a run: `python bench/saving.py [--record]`.
 
-A real training of the 14 M model: seconds of one save against those of the steps between two.
+A real training of the 14 M model, saved every 50 steps in the background. What a save costs is by
+how much the steps after it are longer than the median step: the copy, and the writing beside it.
 """
 
+import itertools
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +34,14 @@ from lmlab.engine.trainer import train
 from lmlab.models.decoder import Decoder, init_weights
 from lmlab.studies.scratch.model import LanguageModeling
 
-SAVES, STEPS_BETWEEN = 5, 4
-PROTOCOL = {"model": "d 384, 6 layers, vocabulary 8192", "batch": "16 x 256", "precision": "bf16"}
+# A save is long done when this many steps have followed it.
+INTERVAL, SAVES, AFTER = 50, 4, 15
+PROTOCOL = {
+    "model": "d 384, 6 layers, vocabulary 8192",
+    "batch": "16 x 256",
+    "precision": "bf16",
+    "stall": f"excess of the {AFTER} steps after a save begins over as many median steps",
+}
 
 
 def rows(ids: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
@@ -42,53 +51,66 @@ def rows(ids: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
     return {"tokens": tokens[:, :-1], "targets": tokens[:, 1:]}
 
 
-def main() -> None:
-    """Time every save, and the steps."""
-    every = CheckpointConfig().save_every.steps
-    assert every is not None
-    saves: list[float] = []
-    inner = Session.save
+def step_seconds(plan: Plan) -> list[float]:
+    """Wall seconds from the end of each step to the end of the next, saves included."""
+    ends: list[float] = []
+    inner = Session.count
 
-    def timed(self: Session, *, state: str) -> None:
-        written = self.last_saved != self.step  # the end of the run finds its last step saved
-        started = time.perf_counter()
-        inner(self, state=state)
-        if written:
-            saves.append(time.perf_counter() - started)
+    def counted(self: Session, units: Mapping[str, int], *, samples: int, seconds: float) -> None:
+        inner(self, units, samples=samples, seconds=seconds)
+        ends.append(time.perf_counter())
 
-    Session.save = timed  # type: ignore[method-assign]
-    steps = SAVES * STEPS_BETWEEN
-    config = TrainConfig.model_validate(
-        {
-            "max_steps": steps,
-            "batch_size": BATCH,
-            "optim": {"learning_rate": 1e-3},
-            "checkpoint": {"save_every": STEPS_BETWEEN},
-        }
-    )
-    decided = Decided("cpu", "bfloat16", False, 2, False, True, BATCH)
-    plan = Plan(
-        config, decided, 0, "bench", "tokens", TrackerConfig(), MonitorConfig(), CostConfig()
-    )
+    Session.count = counted  # type: ignore[method-assign]
     model = Decoder(SHAPE, vocab_size=VOCAB)
     init_weights(model, seed=0)
     objective = LanguageModeling(model, validation=None, batch_size=BATCH, packed_apart=False)
     with tempfile.TemporaryDirectory() as folder:
         part = Run(Path(folder), "bench", "saving", Notice()).part("train")
-        started = time.perf_counter()
         with Loader(10_000, rows, batch_size=BATCH, micro_batch_size=BATCH, seed=0) as loader:
             train(objective, loader, plan, run=part)
-        whole = time.perf_counter() - started
-    step = (whole - sum(saves)) / steps
-    share = statistics.median(saves) / (every.value * step)
+    return [later - earlier for earlier, later in itertools.pairwise(ends)]
+
+
+def main() -> None:
+    """Train, and compare the steps after a save with the rest."""
+    every = CheckpointConfig().save_every.steps
+    assert every is not None
+    config = TrainConfig.model_validate(
+        {
+            "max_steps": INTERVAL * SAVES + AFTER + 1,
+            "batch_size": BATCH,
+            "optim": {"learning_rate": 1e-3},
+            "checkpoint": {"save_every": INTERVAL},
+        }
+    )
+    decided = Decided("cpu", "bfloat16", False, 2, False, True, BATCH, 1, "none")
+    plan = Plan(
+        config, decided, 0, "bench", "tokens", TrackerConfig(), MonitorConfig(), CostConfig()
+    )
+    seconds = step_seconds(plan)
+    step = statistics.median(seconds)
+    # seconds[i] ends with step i + 2: the first after the save of step n is seconds[n - 1].
+    stalls = [
+        sum(seconds[n - 1 : n - 1 + AFTER]) - AFTER * step
+        for n in range(INTERVAL, INTERVAL * SAVES + 1, INTERVAL)
+    ]
+    stall = statistics.median(stalls)
     bench = Bench("saving", PROTOCOL)
+    shares = [
+        bench.record(
+            f"saving every {steps} steps",
+            "share_of_run",
+            [stall / (steps * step)],
+            unit="share",
+            better="lower",
+        )
+        for steps in (INTERVAL, int(every.value))
+    ]
     bench.write(
         [
-            bench.record("one save", "seconds", saves, unit="s", better="lower"),
+            bench.record("one save", "stall_seconds", stalls, unit="s", better="lower"),
             bench.record("one step", "seconds", [step], unit="s", better="lower"),
-            bench.record(
-                f"saving every {every}", "share_of_run", [share], unit="share", better="lower"
-            ),
+            *shares,
         ]
     )
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 PRESET = typer.Argument(help="A preset, such as scratch/demo; `lmlab list` shows them.")
 OVERRIDES = typer.Argument(help="Settings as key=value.", show_default=False)
 REFERENCE = typer.Argument(help="study/name[:part][@N|best|last]")
+Where = Literal["local", "torchrun", "slurm", "cloud"]
 # sysexits.h: what was typed cannot be used.
 EXIT_USAGE = 64
 # The shell's code for a command ended by Ctrl-C.
@@ -69,6 +70,9 @@ def run(
     steps: Annotated[str, typer.Option(help="Only these steps: a,b.")] = "",
     redo: Annotated[str | None, typer.Option(help="Run a finished step again.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    on: Annotated[Where, typer.Option("--on", help="Where it runs.")] = "local",
+    yes: Annotated[bool, typer.Option("--yes", help="Rent what --on cloud would rent.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once it runs.")] = False,
 ) -> None:
     """Run a preset; running it again is how it resumes."""
     local = importlib.import_module("lmlab.launch.local")
@@ -80,8 +84,16 @@ def run(
     asked = [*chosen_steps, *filter(None, [redo])]
     steps_module.choose_steps(steps_module.study_steps(resolved.config.study), asked)
     options = local.Options(name=name, new=new, steps=chosen_steps, redo=redo)
+    if on == "cloud":
+        cloud = importlib.import_module("lmlab.launch.cloud")
+        raise typer.Exit(
+            cloud.launch(resolved, options, yes=yes, dry_run=dry_run, detach=detach, say=_say)
+        )
     if dry_run:
         print("\n".join(local.describe(resolved, options)))
+        if on == "slurm":
+            slurm = importlib.import_module("lmlab.launch.slurm")
+            print("\n".join(slurm.plan(resolved, options)))
         return
     chosen = local.choose_run(resolved, options)
     if chosen.state == "running":
@@ -92,9 +104,44 @@ def run(
             f"{chosen.run.reference} is finished: {chosen.run.report_path} (--new starts another)"
         )
         return
+    slurm = importlib.import_module("lmlab.launch.slurm")
+    if queued := slurm.active_lines(chosen.run):
+        print("\n".join([f"{chosen.run.reference} is queued already", *queued]))
+        return
     print(f"{chosen.run.reference} ({chosen.state}): {chosen.run.folder}", flush=True)
-    local.start(resolved, chosen, options)
+    if on == "slurm":
+        print("\n".join(slurm.submit(resolved, chosen, options)))
+        return
+    launcher = importlib.import_module(f"lmlab.launch.{on}")
+    launcher.start(resolved, chosen, options)
     print(_report(chosen.run))
+
+
+@app.command()
+def sweep(
+    preset: Annotated[str, PRESET],
+    overrides: Annotated[list[str] | None, OVERRIDES] = None,
+    *,
+    name: Annotated[str | None, typer.Option(help="What the cells' names begin with.")] = None,
+    on: Annotated[Literal["local", "slurm"], typer.Option(help="Where the cells run.")] = "local",
+) -> int:
+    """Each cell of key=a,b key=range(3) as a run of its own; the same command goes on."""
+    module = importlib.import_module("lmlab.launch.sweep")
+    made = module.run_sweep(preset, overrides or [], name=name, on=on)
+    for cell, state in made.states.items():
+        print(f"{cell:<72} {state}")
+    print(f"{made.folder / 'sweep_results.csv'}, sweep_summary.json beside it")
+    return made.exit_code
+
+
+@app.command(hidden=True)
+def step(
+    reference: Annotated[str, REFERENCE],
+    name: Annotated[str, typer.Argument(help="A step of the run's study.")],
+    overrides: Annotated[list[str] | None, OVERRIDES] = None,
+) -> None:
+    """One step of an existing run: what torchrun and batch scripts start."""
+    importlib.import_module("lmlab.launch.step").run_step(reference, name, overrides or [])
 
 
 @app.command("eval")
@@ -120,6 +167,11 @@ def status(
     """What each run is doing, or has done."""
     overview = importlib.import_module("lmlab.evidence.overview")
     print("\n".join(overview.lines(reference)))
+    if reference is not None:
+        references = importlib.import_module("lmlab.engine.references")
+        slurm = importlib.import_module("lmlab.launch.slurm")
+        found = references.resolve(reference, finished=False).run
+        print("".join(f"{line}\n" for line in slurm.job_lines(found)), end="")
 
 
 @app.command()
@@ -137,6 +189,14 @@ def logs(
             if not follow:
                 return
             time.sleep(1)
+
+
+@app.command()
+def cancel(reference: Annotated[str, REFERENCE]) -> None:
+    """Stop a run wherever it works; the same command goes on from its last save."""
+    references = importlib.import_module("lmlab.engine.references")
+    module = importlib.import_module("lmlab.launch.cancel")
+    print("\n".join(module.cancel(references.resolve(reference, finished=False).run)))
 
 
 @app.command()
@@ -187,9 +247,25 @@ def report(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    overrides: Annotated[list[str] | None, OVERRIDES] = None,
+    *,
+    selftest: Annotated[
+        bool, typer.Option("--selftest", help="Train, kill, resume and generate here.")
+    ] = False,
+    batch_size: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Measure its largest micro-batch.")
+    ] = None,
+) -> None:
     """What this machine has, and what that means for a training here."""
     checks = importlib.import_module("lmlab.engine.doctor")
+    if selftest:
+        said, well = importlib.import_module("lmlab.engine.selftest").report(overrides or [])
+        print("\n".join(said))
+        raise typer.Exit(0 if well else 1)
+    if batch_size is not None:
+        print("\n".join(checks.report_batch_size(batch_size, overrides or [])))
+        return
     print("\n".join(f"{name:<22} {value}" for name, value in checks.examine().items()))
 
 
@@ -205,8 +281,10 @@ def demo() -> None:
 
 def main() -> None:
     """Run a command; what the user can mend is one line, and a preempted run exits with 75."""
+    # Of several processes of one training the first one speaks.
+    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+        level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
     arguments = _plain_overrides(sys.argv[1:])
     if arguments == ["list"]:
@@ -239,7 +317,7 @@ def _explain(error: Exception) -> int:
         error.show()  # type: ignore[attr-defined]
         return EXIT_USAGE
     logging.getLogger("lmlab").debug("failed", exc_info=error)
-    expected = (ValueError, OSError, FloatingPointError, RuntimeError)
+    expected = (ValueError, OSError, FloatingPointError, RuntimeError, MemoryError)
     if not isinstance(error, expected):
         raise error
     print(f"error: {error}", file=sys.stderr)
@@ -268,6 +346,11 @@ def _inference(reference: str) -> Any:
     return module.open_model(found.model_part(), at=found.at)
 
 
+def _say(line: str) -> None:
+    """At once, also into a pipe: who follows a machine waits for each line."""
+    print(line, flush=True)
+
+
 def _report(made: Any) -> str:
     page = importlib.import_module("lmlab.evidence.report")
     return f"report: {page.write_report(made)}"
@@ -294,3 +377,7 @@ def _is_held(path: Path) -> bool:
     lock = importlib.import_module("lmlab.engine.lock")
     holder = lock.read_holder(path)
     return holder is not None and lock.is_alive(path, holder)
+
+
+if __name__ == "__main__":
+    main()

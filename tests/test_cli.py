@@ -15,7 +15,7 @@ import typer
 
 import lmlab
 from lmlab import cli
-from lmlab.engine.config import load_preset
+from lmlab.engine.config import load_preset, sweep_axes
 from lmlab.engine.lock import locked
 from lmlab.engine.preempt import Preempted
 from lmlab.engine.run import Run, write_json
@@ -91,7 +91,8 @@ def test_every_command_of_the_readme_parses_and_its_settings_exist():
         assert chosen is not None, arguments
         parsed = chosen.make_context(arguments[0], cli._plain_overrides(arguments[1:])).params
         if "preset" in parsed:
-            load_preset(parsed["preset"], parsed["overrides"] or [])
+            given = parsed["overrides"] or []
+            load_preset(parsed["preset"], [axis.choices[0] for axis in sweep_axes(given)])
 
 
 def test_show_says_what_it_will_take(say: Say):
@@ -286,6 +287,20 @@ def test_status_tells_of_all_runs_and_of_one(say: Say):
     one = say("status", "scratch/tiny").out
     assert "part     pretrain: step 12 of 12, last save at 12" in one
     assert "records  12" in one
+
+
+def test_status_says_what_would_be_lost_now(say: Say, runs: Path):
+    part = Run(runs, "scratch", "tiny").part("pretrain")
+    before = part.status()
+    now = {"state": "running", "step": 40, "last_saved": 10, "step_seconds": 0.5}
+    part.write_status(before | now)
+    try:
+        told = say("status", "scratch/tiny").out
+        assert "at risk  30 steps since that save: 15 s of work" in told
+        part.write_status(before | now | {"saved": None, "last_saved": 0})
+        assert "no save yet" in say("status", "scratch/tiny").out
+    finally:
+        part.write_status(before)
 
 
 def test_status_without_runs_says_how_to_begin(

@@ -16,6 +16,7 @@ from lmlab.data.loader import Loader, keyed_generator
 from lmlab.engine import checkpoint
 from lmlab.engine.contract import LossTerm, Plan
 from lmlab.engine.device import Decided
+from lmlab.engine.distributed import ALONE, Shard, World
 from lmlab.engine.preempt import Notice
 from lmlab.engine.run import Part, Run
 from lmlab.engine.schema import CostConfig, MonitorConfig, TrackerConfig, TrainConfig
@@ -140,10 +141,14 @@ def make_loader(plan: Plan, *, num_items: int = 50, workers: int = 0) -> Loader:
         micro_batch_size=plan.decided.micro_batch_size,
         seed=5,
         workers=workers,
+        rank=plan.world.rank,
+        world_size=plan.world.size,
     )
 
 
-def make_plan(*, micro: int = 3, **changes: Any) -> Plan:
+def make_plan(
+    *, micro: int = 3, world: World = ALONE, shard: Shard = "none", **changes: Any
+) -> Plan:
     """Three epochs with evaluation and saves at odd places; `changes` are of the TrainConfig."""
     train = {
         "max_steps": 18,
@@ -153,7 +158,7 @@ def make_plan(*, micro: int = 3, **changes: Any) -> Plan:
         "eval_every": 3,
         "log_every": 1,
     }
-    decided = Decided("cpu", "float32", False, 1, False, True, micro)
+    decided = Decided("cpu", "float32", False, 1, False, True, micro, world.size, shard)
     return Plan(
         train=TrainConfig.model_validate(train | changes),
         decided=decided,
@@ -163,6 +168,7 @@ def make_plan(*, micro: int = 3, **changes: Any) -> Plan:
         tracker=TrackerConfig(tensorboard=False),
         monitor=MonitorConfig(),
         cost=CostConfig(),
+        world=world,
     )
 
 

@@ -23,7 +23,8 @@ class Loader:
 
     `batch_size` counts a step's items over all ranks; a rank gets every `world_size`-th of them and
     cuts its share into micro-batches. The last window of an epoch is short, or dropped with
-    `drop_last`; on several ranks a short one may leave a rank with fewer micro-batches, or none.
+    `drop_last`. Where a short one leaves a rank with fewer micro-batches than another, it gets the
+    window's first item once more in each that it lacks: `fillers` says how many count nothing.
 
     `fetch(ids, epoch)` makes a micro-batch; what is random in it comes from `keyed_generator`. With
     `workers` it is called in that many threads, whole windows ahead, and returns the same.
@@ -39,8 +40,9 @@ class Loader:
     workers: int = 0
     rank: int = 0
     world_size: int = 1
-    # The ids of the window that was just consumed, on this rank.
+    # The ids of the window that was just consumed, on this rank, and its empty micro-batches.
     last_ids: Ids = field(init=False)
+    fillers: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         if self.batch_size % self.world_size:
@@ -74,7 +76,7 @@ class Loader:
         batches = pending.batches.result()
         if self._ahead:
             self._ahead.popleft()
-        self.last_ids = pending.ids
+        self.last_ids, self.fillers = pending.share.ids, pending.share.fillers
         self._place = self._after(pending.place)
         return batches
 
@@ -134,23 +136,27 @@ class Loader:
         return self._ahead[0]
 
     def _start(self, place: "_Place") -> "_Pending":
-        ids = self._ids(place)
+        share = self._share(place)
         if self._pool is not None:
-            return _Pending(place, ids, self._pool.submit(self._fetch_window, ids, place.epoch))
+            return _Pending(place, share, self._pool.submit(self._fetch_window, share, place.epoch))
         done: Future[list[Batch]] = Future()
-        done.set_result(self._fetch_window(ids, place.epoch))
-        return _Pending(place, ids, done)
+        done.set_result(self._fetch_window(share, place.epoch))
+        return _Pending(place, share, done)
 
-    def _fetch_window(self, ids: Ids, epoch: int) -> list[Batch]:
-        size = self.micro_batch_size
+    def _fetch_window(self, share: "_Share", epoch: int) -> list[Batch]:
+        size, ids = self.micro_batch_size, share.ids
+        cuts = [ids[at : at + size] for at in range(0, len(ids), size)]
         try:
-            return [self.fetch(ids[at : at + size], epoch) for at in range(0, len(ids), size)]
+            return [self.fetch(one, epoch) for one in [*cuts, *[share.first] * share.fillers]]
         except Exception as error:
             raise RuntimeError(f"epoch {epoch}, ids {ids.tolist()}: {error}") from error
 
-    def _ids(self, place: "_Place") -> Ids:
+    def _share(self, place: "_Place") -> "_Share":
         end = min(place.consumed + self.batch_size, self._epoch_items)
-        return self._order(place.epoch)[place.consumed : end][self.rank :: self.world_size]
+        window = self._order(place.epoch)[place.consumed : end]
+        ids, largest = window[self.rank :: self.world_size], window[:: self.world_size]
+        size = self.micro_batch_size
+        return _Share(ids, window[:1], -(-len(largest) // size) - -(-len(ids) // size))
 
     def _order(self, epoch: int) -> Ids:
         if epoch not in self._orders:
@@ -189,7 +195,16 @@ class _Place:
 
 
 @dataclass(frozen=True)
+class _Share:
+    """A rank's ids of a window, the window's first one, and how often that fills a gap."""
+
+    ids: Ids
+    first: Ids
+    fillers: int
+
+
+@dataclass(frozen=True)
 class _Pending:
     place: _Place
-    ids: Ids
+    share: _Share
     batches: Future[list[Batch]]

@@ -3,6 +3,10 @@
 A checkpoint is a folder `step_00000500/`: safetensors, one JSON file of plain values, and a
 manifest with the sha256 of each. It is written under a temporary name and renamed, so a folder with
 the right name is whole; loading verifies every byte all the same. Nothing in it is pickled.
+
+Of several processes each writes its own random numbers and place in the data (`rng_1`, `state_1`,
+the first without a number). Where a model is sharded, each writes its part of every tensor
+(`model-00001-of-00002.safetensors`), and `model.index.json` says which tensors are to be joined.
 """
 
 import errno
@@ -11,19 +15,23 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from lmlab.engine.distributed import ALONE, Meeting, is_sharded, local_part, share_like
 from lmlab.engine.weights import state_tensors, weights_hash
 
 FORMAT = 1
 _NAME = re.compile(r"step_(\d{8})")
+# Tensors of all processes together: `model.safetensors`, or `model.index.json` where sharded.
+_SHARED = re.compile(r"(?!rng)([a-z]+)\.(?:safetensors|index\.json)")
 PINNED = "pinned"
 
 
@@ -48,38 +56,55 @@ class Found:
     skipped: tuple[str, ...]
 
 
-def save(folder: Path, snapshot: Snapshot, *, step: int) -> Path:
+def save(folder: Path, snapshot: Snapshot, *, step: int, meeting: Meeting | None = None) -> Path:
     """Write `folder/step_<step>`: files first, flushed, the manifest last, then one rename.
 
-    On a full disk the unfinished files are removed, older checkpoints stay, and OSError says so.
+    With a `meeting` every process of it calls this, with what it holds. On a full disk the
+    unfinished files are removed, older checkpoints stay, and OSError says so.
     """
+    meeting = meeting or Meeting(ALONE)
     final = folder / f"step_{step:08d}"
-    temporary = folder / f".tmp-{final.name}-{os.getpid()}"
-    try:
+    temporary = folder / f".tmp-{final.name}"
+
+    def begin() -> None:
         _remove_leftovers(folder)
         temporary.mkdir()
-        _write(temporary, snapshot, step=step)
+
+    def finish() -> None:
+        _write_manifest(temporary, snapshot.identity, step=step)
         replaced = folder / f".tmp-old-{final.name}"
         if final.exists():
             final.rename(replaced)
         temporary.rename(final)
         _flush_folder(folder)
         shutil.rmtree(replaced, ignore_errors=True)
+
+    try:
+        _together(begin, meeting, main_only=True)
+        _together(lambda: _write(temporary, snapshot, meeting=meeting), meeting, main_only=False)
+        _together(finish, meeting, main_only=True)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if meeting.world.is_main:
+            shutil.rmtree(temporary, ignore_errors=True)
         raise _unsaved(error, folder=folder, step=step) from error
     return final
 
 
-def load(path: Path) -> Snapshot:
-    """Read a checkpoint and verify every file. Raises CheckpointError naming what is wrong."""
+def load(path: Path, *, rank: int = 0) -> Snapshot:
+    """Read a checkpoint and verify every file; sharded tensors are joined.
+
+    Random numbers and plain values are those of `rank`. Raises CheckpointError naming what is
+    wrong.
+    """
     manifest = verify(path)
-    tensors = {
-        name.removesuffix(".safetensors"): load_file(path / name)
-        for name in manifest["files"]
-        if name.endswith(".safetensors")
-    }
-    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    numbered = f"_{rank}" if rank else ""
+    if f"state{numbered}.json" not in manifest["files"]:
+        raise CheckpointError(f"{path} holds nothing of a process of rank {rank}")
+    shared = {found[1] for name in manifest["files"] if (found := _SHARED.fullmatch(name))}
+    tensors = {name: _load_tensors(path, name) for name in sorted(shared)}
+    if f"rng{numbered}.safetensors" in manifest["files"]:
+        tensors["rng"] = _load_tensors(path, f"rng{numbered}")
+    state = json.loads((path / f"state{numbered}.json").read_text(encoding="utf-8"))
     return Snapshot(tensors=tensors, state=state, identity=manifest["identity"])
 
 
@@ -115,12 +140,24 @@ def assign_weights(
     said = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
     if said:
         raise CheckpointError(f"{where} does not fit this model: {said}")
-    for name, tensor in wanted.items():
-        tensor.data.copy_(stored[name])
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            local_part(tensor).copy_(local_part(share_like(stored[name], tensor)))
 
 
 def verify(path: Path) -> dict[str, Any]:
     """The manifest, when every file is there and has its sha256."""
+    manifest = read_manifest(path)
+    for name, expected in manifest["files"].items():
+        if not (path / name).is_file():
+            raise CheckpointError(f"{path} lacks {name}")
+        if _sha256(path / name) != expected:
+            raise CheckpointError(f"{path}/{name} is damaged: its sha256 is not the manifest's")
+    return manifest
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, when that is whole; its files are not read."""
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -133,11 +170,6 @@ def verify(path: Path) -> dict[str, Any]:
     content = {key: value for key, value in manifest.items() if key != "sha256"}
     if _content_sha256(content) != manifest.get("sha256"):
         raise CheckpointError(f"{path}/manifest.json is damaged: its sha256 is not its own")
-    for name, expected in manifest["files"].items():
-        if not (path / name).is_file():
-            raise CheckpointError(f"{path} lacks {name}")
-        if _sha256(path / name) != expected:
-            raise CheckpointError(f"{path}/{name} is damaged: its sha256 is not the manifest's")
     return manifest
 
 
@@ -211,16 +243,64 @@ def apply_retention(folder: Path, *, keep_last: int, keep_best: int) -> None:
             shutil.rmtree(doomed)
 
 
-def _write(folder: Path, snapshot: Snapshot, *, step: int) -> None:
+def _together(work: Callable[[], None], meeting: Meeting, *, main_only: bool) -> None:
+    """Every process, or the main one, does its part; then all wait, and all fail with one."""
+    error = None
+    try:
+        if meeting.world.is_main or not main_only:
+            work()
+    except (OSError, SafetensorError) as raised:
+        error = raised
+    meeting.meet(error)
+
+
+def _write(folder: Path, snapshot: Snapshot, *, meeting: Meeting) -> None:
+    """The files of one process."""
+    world = meeting.world
+    numbered = f"_{world.rank}" if world.rank else ""
     for name, tensors in snapshot.tensors.items():
-        plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-        save_file(plain, folder / f"{name}.safetensors")
-        _flush(folder / f"{name}.safetensors")
-    _write_json(folder / "state.json", snapshot.state)
+        if name == "rng":
+            _write_tensors(folder / f"rng{numbered}.safetensors", tensors)
+        elif any(map(is_sharded, tensors.values())):
+            shard = f"{name}-{world.rank + 1:05d}-of-{world.size:05d}.safetensors"
+            own = {key: one for key, one in tensors.items() if world.is_main or is_sharded(one)}
+            _write_tensors(folder / shard, own)
+            if world.is_main:
+                joined = sorted(key for key, one in tensors.items() if is_sharded(one))
+                index = {"joined_on_dim_0": joined, "shards": world.size}
+                _write_json(folder / f"{name}.index.json", index)
+        elif world.is_main:
+            _write_tensors(folder / f"{name}.safetensors", tensors)
+    _write_json(folder / f"state{numbered}.json", snapshot.state)
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    plain = {key: local_part(one.detach()).cpu().contiguous() for key, one in tensors.items()}
+    save_file(plain, path)
+    _flush(path)
+
+
+def _load_tensors(folder: Path, name: str) -> dict[str, Tensor]:
+    if (folder / f"{name}.safetensors").exists():
+        return load_file(folder / f"{name}.safetensors")
+    index = json.loads((folder / f"{name}.index.json").read_text(encoding="utf-8"))
+    count = index["shards"]
+    shards = [
+        load_file(folder / f"{name}-{number:05d}-of-{count:05d}.safetensors")
+        for number in range(1, count + 1)
+    ]
+    joined = {key: torch.cat([shard[key] for shard in shards]) for key in index["joined_on_dim_0"]}
+    return shards[0] | joined
+
+
+def _write_manifest(folder: Path, identity: Mapping[str, Any], *, step: int) -> None:
     files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
-    weights = weights_hash(snapshot.tensors["model"])
-    identity = {**snapshot.identity, "step": step, "weights": weights}
-    manifest = {"format": FORMAT, "files": files, "identity": identity}
+    weights = weights_hash(_load_tensors(folder, "model"))
+    manifest = {
+        "format": FORMAT,
+        "files": files,
+        "identity": {**identity, "step": step, "weights": weights},
+    }
     _write_json(folder / "manifest.json", manifest | {"sha256": _content_sha256(manifest)})
     _flush_folder(folder)
 

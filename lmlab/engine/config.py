@@ -9,17 +9,19 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -42,6 +44,15 @@ class Resolved:
     config: StudyConfig
 
 
+@dataclass(frozen=True)
+class Axis:
+    """An override of a sweep: each of its values as `key=value`; a single one if it is fixed."""
+
+    key: str
+    swept: bool
+    choices: tuple[str, ...]
+
+
 def load_preset(preset: str, overrides: Sequence[str] = (), *, dev: bool | None = None) -> Resolved:
     """Compose `preset` with `key=value` overrides and check it against its study's schema.
 
@@ -53,6 +64,18 @@ def load_preset(preset: str, overrides: Sequence[str] = (), *, dev: bool | None 
     values = _compose(file, overrides, dev=dev)
     config = check(values, study=values.get("study", file.study))
     return Resolved(file.name, file.question, tuple(overrides), config)
+
+
+def sweep_axes(overrides: Sequence[str]) -> list[Axis]:
+    """`key=a,b`, `key=choice(a,b)` and `key=range(start,stop,step)` taken apart; the stop is out.
+
+    Raises ValueError where a key stands twice, a value stands twice, or no value is left.
+    """
+    axes = [_axis(_parse(one)) for one in overrides]
+    for index, axis in enumerate(axes):
+        if axis.key in [one.key for one in axes[:index]]:
+            raise ValueError(f"{axis.key} is given twice; give all of its values at once")
+    return axes
 
 
 def check(values: Mapping[str, Any], *, study: str) -> StudyConfig:
@@ -141,6 +164,30 @@ def _parse(override: str) -> Override:
         return OverridesParser.create().parse_override(override)
     except HydraException:
         raise ValueError(f"{override!r} is no override; write key=value") from None
+
+
+def _axis(override: Override) -> Axis:
+    written = override.input_line
+    assert written is not None
+    if not override.is_sweep_override():
+        return Axis(override.key_or_group, swept=False, choices=(written,))
+    value = override.value()
+    if override.is_delete() or override.is_interval_sweep() or isinstance(value, Glob):
+        raise ValueError(f"{written!r} is no grid; write key=a,b or key=range(start,stop,step)")
+    values = _numbers(value) if isinstance(value, RangeSweep) else override.sweep_string_iterator()
+    choices = tuple(f"{override.get_key_element()}={one}" for one in values)
+    if len(set(choices)) < max(1, len(choices)):
+        raise ValueError(f"{written!r} names {'a value twice' if choices else 'no value'}")
+    return Axis(override.key_or_group, swept=True, choices=choices)
+
+
+def _numbers(sweep: RangeSweep) -> list[str]:
+    """In decimals: in floats Hydra's own range(0.1,0.4,0.1) takes the stop along."""
+    assert sweep.start is not None
+    assert sweep.stop is not None
+    start, stop, step = (Decimal(str(one)) for one in (sweep.start, sweep.stop, sweep.step))
+    count = math.ceil((stop - start) / step) if step else 0
+    return [f"{(start + index * step).normalize():f}" for index in range(count)]
 
 
 def _as_hydra(override: Override, *, groups: set[str]) -> str:

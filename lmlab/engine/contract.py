@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lmlab.engine.device import Decided
+from lmlab.engine.distributed import ALONE, World
 from lmlab.engine.schema import CostConfig, MonitorConfig, TrackerConfig, TrainConfig
 
 Batch = Mapping[str, Tensor]
@@ -68,8 +69,16 @@ class Data(Protocol):
         """Items of the last window."""
         ...
 
+    @property
+    def fillers(self) -> int:
+        """Micro-batches at the end of the last window that count nothing.
+
+        They are there where other processes have more: all must run equally many.
+        """
+        ...
+
     def window(self) -> Sequence[Batch]:
-        """The micro-batches of one optimizer step."""
+        """The micro-batches of one optimizer step, equally many on every process."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -93,6 +102,7 @@ class Plan:
     tracker: TrackerConfig
     monitor: MonitorConfig
     cost: CostConfig
+    world: World = ALONE
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmlab.engine.run import cache_folder, write_json
-from lmlab.engine.schema import DeviceConfig
+from lmlab.engine.distributed import Shard, World, from_main
+from lmlab.engine.run import Part, cache_folder, read_json, write_json
+from lmlab.engine.schema import DeviceConfig, TrainConfig
 from lmlab.engine.throughput import dense_peak
 
 # Below this a bf16 product costs more in casts than it saves.
@@ -37,26 +38,47 @@ class Decided:
     tf32: bool
     deterministic: bool
     micro_batch_size: int
+    processes: int
+    shard: Shard
 
 
 def decide(
-    config: DeviceConfig, *, batch_size: int, micro_batch_size: int | None, stored: Path
+    config: DeviceConfig, train: TrainConfig, *, shard: Shard, world: World, part: Part
 ) -> Decided:
-    """Read the decisions in `stored`, else make them and write them there."""
-    if stored.exists():
-        return Decided(**json.loads(stored.read_text(encoding="utf-8")))
+    """What was decided for the training, or now, while it has no checkpoint to be true to.
+
+    The same on every process. Raises ValueError where it was begun with another number of them.
+    """
+
+    def read_or_make() -> dict[str, Any]:
+        if not (part.has_checkpoint() and part.decided_path.exists()):
+            new = _decide(config, train, shard=shard, world=world)
+            write_json(part.decided_path, asdict(new))
+        return read_json(part.decided_path)
+
+    decided = Decided(**from_main(read_or_make, world=world))
+    if decided.processes != world.size:
+        raise ValueError(
+            f"{part.folder} was begun by {decided.processes} processes and cannot go on with "
+            f"{world.size}; set launch.processes and launch.nodes back, or start another run "
+            "with --new"
+        )
+    return decided
+
+
+def _decide(config: DeviceConfig, train: TrainConfig, *, shard: Shard, world: World) -> Decided:
     device = choose_device(config.kind)
-    decided = Decided(
+    return Decided(
         device=device,
         precision=choose_precision(config.precision, device),
         compile=find_compiler() is not None if config.compile == "auto" else config.compile,
         threads=config.threads or torch.get_num_threads(),
         tf32=config.tf32,
         deterministic=config.deterministic,
-        micro_batch_size=micro_batch_size or batch_size,
+        micro_batch_size=train.micro_batch_size or max(1, train.batch_size // world.size),
+        processes=world.size,
+        shard=shard,
     )
-    write_json(stored, asdict(decided))
-    return decided
 
 
 def choose_device(kind: str) -> Literal["cpu", "cuda"]:
@@ -97,6 +119,12 @@ def apply(decided: Decided) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=decided.device == "cuda")
     keep_freed_memory()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed; on a CPU torch says so in words only."""
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def autocast(decided: Decided) -> contextlib.AbstractContextManager[Any]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lmlab.engine.checkpoint import CheckpointError
+from lmlab.engine.distributed import share_like, whole
 from lmlab.engine.schema import OptimConfig
 
 
@@ -28,7 +29,7 @@ class NamedOptimizer:
         """The gradient's norm before clipping, over all parameters together."""
         parameters = [one for one in self.names.values() if one.grad is not None]
         limit = float("inf") if self.grad_clip is None else self.grad_clip
-        return torch.nn.utils.clip_grad_norm_(parameters, limit)
+        return whole(torch.nn.utils.clip_grad_norm_(parameters, limit))
 
     def state_tensors(self) -> dict[str, Tensor]:
         """`parameter/item` -> tensor; a parameter that never had a gradient has none."""
@@ -50,7 +51,7 @@ class NamedOptimizer:
             name, _, item = key.rpartition("/")
             parameter = self.names[name]
             # The fused AdamW keeps its step counter beside the parameter, too.
-            self.optimizer.state[parameter][item] = value.to(parameter.device)
+            self.optimizer.state[parameter][item] = share_like(value, parameter)
 
 
 def build_optimizer(config: OptimConfig, modules: Mapping[str, nn.Module]) -> NamedOptimizer:

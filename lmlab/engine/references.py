@@ -1,6 +1,7 @@
 """`study/name[:part][@N|best|last]`: how people name a run or a model of it."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lmlab.engine.config import load_preset
@@ -50,12 +51,11 @@ def resolve(reference: str, *, finished: bool = True) -> Reference:
     return Reference(run, found["part"], found["at"] or "last")
 
 
-def same_training(run: Run, fingerprints: dict[str, str], steps: tuple[Step, ...]) -> bool:
+def same_training(
+    stored: Mapping[str, str], wanted: Mapping[str, str], steps: tuple[Step, ...]
+) -> bool:
     """Whether every step but evaluations has the fingerprint wanted."""
-    stored = run.fingerprints()
-    return all(
-        stored.get(one.name) == fingerprints[one.name] for one in steps if not one.evaluation
-    )
+    return all(stored.get(one.name) == wanted[one.name] for one in steps if not one.evaluation)
 
 
 def _newest(study: str, name: str) -> Run:
@@ -75,7 +75,8 @@ def _newest_of_preset(study: str, name: str) -> Run:
         steps = study_steps(wanted.study)
         fingerprints = step_fingerprints(steps, wanted)
         for run in runs:
-            if is_finished(steps, wanted, run) and same_training(run, fingerprints, steps):
+            same = same_training(run.fingerprints(), fingerprints, steps)
+            if same and is_finished(steps, wanted, run):
                 return run
         raise ValueError(
             f"no finished run of the preset {study}/{name} in {runs_root()}; "

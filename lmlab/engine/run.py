@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import yaml
 
@@ -21,6 +21,16 @@ from lmlab.engine.preempt import Notice
 from lmlab.engine.records import Record, read_records, write_records
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+MIRROR_STATE = "mirror.json"
+
+
+@runtime_checkable
+class Mirrors(Protocol):
+    """What takes a run away from its machine, in the background (see `engine.mirroring`)."""
+
+    def request(self) -> None:
+        """The run's folder has changed; returns at once."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class Run:
     study: str
     name: str
     notice: Notice = field(default_factory=Notice, compare=False)
+    mirror: Mirrors | None = field(default=None, compare=False)
 
     @property
     def folder(self) -> Path:
@@ -51,6 +62,21 @@ class Run:
     def lock_path(self) -> Path:
         """The lock of whoever works on the run."""
         return self.folder / "lock"
+
+    @property
+    def cloud(self) -> Path:
+        """What is rented for the run, and what watches it."""
+        return self.folder / "cloud"
+
+    @property
+    def jobs_path(self) -> Path:
+        """Which jobs of a cluster work on the run."""
+        return self.folder / "jobs.json"
+
+    @property
+    def mirror_path(self) -> Path:
+        """What this machine knows of the run's mirror: state, number, step, error."""
+        return self.folder / MIRROR_STATE
 
     @property
     def report_path(self) -> Path:
@@ -127,11 +153,12 @@ class Run:
         return path
 
     def newest_log(self) -> Path:
-        """What the last start said. Raises ValueError where there was none."""
-        found = sorted((self.folder / "logs").glob("*.log"), key=lambda path: int(path.stem))
+        """What the last start said, a job of SLURM's included. Raises ValueError for none."""
+        logs = self.folder / "logs"
+        found = [*logs.glob("*.log"), *logs.glob("slurm-*.out")]
         if not found:
             raise ValueError(f"{self.reference} has no log yet")
-        return found[-1]
+        return max(found, key=lambda path: path.stat().st_mtime_ns)
 
     def is_running(self) -> bool:
         """Whether a living process holds the run."""
@@ -157,6 +184,15 @@ class Part:
         return self.folder / "checkpoints"
 
     @property
+    def decided_path(self) -> Path:
+        """Precision, threads, micro-batch: what was decided at the training's start."""
+        return self.folder / "decided.json"
+
+    def has_checkpoint(self) -> bool:
+        """Whether anything was ever saved."""
+        return any(self.checkpoints.glob("step_*"))
+
+    @property
     def metrics_path(self) -> Path:
         """One JSON object an event."""
         return self.folder / "metrics.jsonl"
@@ -170,6 +206,12 @@ class Part:
     def tensorboard(self) -> Path:
         """TensorBoard's event files."""
         return self.folder / "tensorboard"
+
+    def of_rank(self, rank: int) -> "Part":
+        """Where another process than the main one keeps its metrics and figures."""
+        own = Part(self.run, f"{self.name}/rank_{rank}")
+        own.folder.mkdir(parents=True, exist_ok=True)
+        return own
 
     def status(self) -> dict[str, Any]:
         """State, step, total, last save, attempt."""
@@ -218,6 +260,13 @@ def cache_folder() -> Path:
     """LMLAB_CACHE, else the user's cache: what was measured of this machine."""
     folder = Path(os.environ.get("LMLAB_CACHE", "~/.cache/lmlab")).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def sweep_folder(name: str) -> Path:
+    """Where a sweep keeps its table, its summary, and what its cells said."""
+    folder = runs_root() / "sweeps" / check_name(name)
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
     return folder
 
 

@@ -74,6 +74,8 @@ class CheckpointConfig(Values):
     keep_best: int = Field(default=1, ge=0)
     best_metric: str | None = None
     best_mode: Literal["min", "max"] = "min"
+    # From a notice to the kill: what a provider grants. Save and upload are to be done by then.
+    grace_seconds: float = Field(default=30.0, gt=0)
 
 
 class TrainConfig(Values):
@@ -115,10 +117,19 @@ class DeviceConfig(Values):
     deterministic: bool = True
 
 
+class WandbConfig(Values):
+    """Weights & Biases: asked for by a project; `id` continues a run begun elsewhere."""
+
+    project: str
+    mode: Literal["online", "offline"] = "online"
+    id: str | None = None
+
+
 class TrackerConfig(Values):
     """Where the numbers of a training go beside metrics.jsonl."""
 
     tensorboard: bool = True
+    wandb: WandbConfig | None = None
 
 
 class MonitorConfig(Values):
@@ -128,9 +139,72 @@ class MonitorConfig(Values):
 
 
 class CostConfig(Values):
-    """What an hour of this machine costs; absent where nobody said."""
+    """What an hour of this machine costs, and all that may be spent; absent where nobody said."""
 
     hourly_rate_usd: float | None = Field(default=None, ge=0)
+    budget_usd: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _budget_needs_a_rate(self) -> "CostConfig":
+        if self.budget_usd is not None and self.hourly_rate_usd is None:
+            raise ValueError("budget_usd needs hourly_rate_usd: nothing is known to cost anything")
+        return self
+
+
+class StorageConfig(Values):
+    """Where a run is mirrored, so that it outlives its machine."""
+
+    # s3://bucket/prefix, or a folder.
+    to: str | None = None
+    # Of an S3 server that is not Amazon's; AWS_ENDPOINT_URL does the same.
+    endpoint_url: str | None = None
+
+
+class DistributedConfig(Values):
+    """How a training is spread over processes."""
+
+    # none: every process holds the whole model (DDP). zero2: gradients and optimizer state are
+    # sharded, zero3: the weights too (FSDP2).
+    shard: Literal["none", "zero2", "zero3"] = "none"
+    timeout_seconds: float = Field(default=600.0, gt=0)
+
+
+class CloudConfig(Values):
+    """What is rented with --on cloud."""
+
+    provider: Literal["sky", "vast"] = "sky"
+    gpu: str | None = None
+    max_usd_per_hour: float | None = Field(default=None, gt=0)
+    disk_gb: int = Field(default=50, ge=10)
+    image: str = "pytorch/pytorch:latest"
+    # How a fresh machine gets this package.
+    install: str = "pip install 'lmlab[s3]'"
+
+
+class LaunchConfig(Values):
+    """What a job asks for, with --on torchrun, slurm or cloud."""
+
+    nodes: int = Field(default=1, ge=1)
+    # Processes a node; one a GPU.
+    processes: int = Field(default=1, ge=1)
+    # step -> GPUs a node.
+    gpus: dict[str, int] = {}
+    cpus: int | None = Field(default=None, ge=1)
+    memory_gb: int | None = Field(default=None, ge=1)
+    # SLURM's own form: H:M:S, D-H:M:S or minutes; in quotes in a file, where YAML reads 1:00:00
+    # as 3600.
+    time_limit: str | None = Field(default=None, coerce_numbers_to_str=True)
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    nodelist: str | None = None
+    # Notice before the time limit; SLURM's clock is coarse by tens of seconds.
+    signal_seconds: int = Field(default=120, ge=10)
+    # Cells of a sweep that run at once: array tasks, or local worker processes.
+    concurrent: int = Field(default=1, ge=1)
+    # Shell lines before the command: modules, environments. They run as they are written.
+    setup: tuple[str, ...] = ()
+    cloud: CloudConfig = CloudConfig()
 
 
 class StudyConfig(Values):
@@ -143,6 +217,9 @@ class StudyConfig(Values):
     tracker: TrackerConfig = TrackerConfig()
     monitor: MonitorConfig = MonitorConfig()
     cost: CostConfig = CostConfig()
+    storage: StorageConfig = StorageConfig()
+    distributed: DistributedConfig = DistributedConfig()
+    launch: LaunchConfig = LaunchConfig()
 
     def describe(self) -> tuple[str, str]:
         """(data, model) in a few letters, for a run's default name."""

@@ -4,18 +4,22 @@ import logging
 import platform
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import safetensors
 import torch
+from torch import Tensor, nn
 
 from lmlab.engine import checkpoint
 from lmlab.engine.checkpoint import CheckpointError, Snapshot
-from lmlab.engine.contract import Data, Objective, Plan
+from lmlab.engine.contract import Batch, Data, LossTerm, Objective, Plan
 from lmlab.engine.device import apply, processor_name, rng_state, seed_everything, set_rng_state
+from lmlab.engine.distributed import blocks_of, spread, sum_over_ranks, unwrapped
 from lmlab.engine.monitor import Monitor
 from lmlab.engine.optim import build_optimizer
 from lmlab.engine.run import Part
+from lmlab.engine.saver import Saved, Saver
 from lmlab.engine.schedules import build_schedule
 from lmlab.engine.throughput import per_second
 from lmlab.engine.tracker import ConsoleProgress, Tracker
@@ -23,16 +27,43 @@ from lmlab.engine.tracker import ConsoleProgress, Tracker
 log = logging.getLogger(__name__)
 
 
+# Seeds of the processes of one training lie apart from those that people choose.
+_RANK_SEEDS = 1_000_003
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What moves on with every micro-batch: random numbers, and the place in the data."""
+
+    rng: dict[str, Any]
+    tensors: dict[str, Tensor]
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Why to stop, if at all; whether a save is due, and whether the budget is spent."""
+
+    stop: str | None
+    save: bool
+    spent: bool
+
+
 class Session:
     """Everything that changes while a training runs; `save` stores it, the constructor restores."""
 
     def __init__(self, objective: Objective, data: Data, plan: Plan, *, part: Part) -> None:
         self.objective, self.data, self.plan, self.part = objective, data, plan, part
+        self.world = plan.world
+        # Each process has files of its own; what there is once belongs to the main one.
+        self.own = part if self.world.is_main else part.of_rank(self.world.rank)
         apply(plan.decided)
-        seed_everything(plan.seed)
+        seed = plan.seed + _RANK_SEEDS * self.world.rank
+        seed_everything(seed)
         self.device = torch.device(plan.decided.device)
         for module in objective.modules.values():
             module.to(self.device).train()
+        self.forward = self._spread()
         self.total_steps = _total_steps(plan, data)
         self.schedule = build_schedule(
             plan.train.optim.schedule,
@@ -43,7 +74,8 @@ class Session:
         self.scaler = torch.amp.GradScaler(  # type: ignore[attr-defined]
             self.device.type, enabled=plan.decided.precision == "float16"
         )
-        self.generator = torch.Generator(self.device).manual_seed(plan.seed)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.saver = Saver(part, plan.train.checkpoint, world=self.world)
         self.step = self.samples = self.skipped = self.last_saved = 0
         self.last_evaluated = -1
         self.units: dict[str, int] = {}
@@ -52,6 +84,7 @@ class Session:
         self.weights = ""
         self._intervals = _Intervals(self)
         self._rates: dict[str, float] = {}
+        self._save_seconds, self._warned = 0.0, False
         self._state = "running"
         self._open(self._restore())
 
@@ -62,10 +95,54 @@ class Session:
 
     def unfreeze(self) -> None:
         """Parameters under a `freeze` prefix get gradients from their step on, none before."""
+        changed = False
         for prefix, start in self._intervals.freeze.items():
             for name, parameter in self.optimizer.names.items():
                 if name.startswith(prefix):
+                    changed |= parameter.requires_grad != (self.step >= start)
                     parameter.requires_grad_(self.step >= start)
+        if changed and self.plan.decided.shard == "none":
+            # DDP sends the gradients of what was trained when it was made, and of nothing else.
+            self.forward = self._spread()
+
+    def moment(self) -> Moment:
+        """Now: what a dropped window is taken back to."""
+        plain, tensors = rng_state()
+        tensors["generator"] = self.generator.get_state()
+        return Moment(plain, tensors, self.data.state_dict())
+
+    def out_of_time(self, *, micro_steps_left: int, seconds_each: float) -> bool:
+        """Whether the rest of a window and a save would outlast the grace after a notice.
+
+        Several processes always finish their window: they would have to agree in its midst.
+        """
+        asked = self.part.run.notice.asked_at
+        if asked is None or self.world.size > 1:
+            return False
+        needed = micro_steps_left * seconds_each + self._save_seconds
+        grace = self.plan.train.checkpoint.grace_seconds
+        return time.monotonic() - asked + needed > grace
+
+    def evaluate(self) -> dict[str, float]:
+        """The objective's held-out values."""
+        forward = unwrapped(self.forward)
+        assert isinstance(forward, Forward)
+        return forward.evaluate()
+
+    def agree(self) -> Wishes:
+        """What is to be done after a step, the same on every process."""
+        reason, budget = self.part.run.notice.reason, self.monitor.budget
+        if budget == "warned" and not self._warned:
+            self._warned = True
+            log.warning(
+                "%.2f of %.2f USD are spent; at the budget the training is saved and stops",
+                self.monitor.cost_usd, self.plan.cost.budget_usd,
+            )  # fmt: skip
+        mine = [reason is not None, self._save_is_due(), budget == "spent"]
+        stop, save, spent = (number > 0 for number in sum_over_ranks(mine, world=self.world))
+        if stop and reason is None:
+            reason = "a notice to another process"
+        return Wishes(reason, save, spent)
 
     def count(self, units: Mapping[str, int], *, samples: int, seconds: float) -> None:
         """An update was made."""
@@ -88,9 +165,12 @@ class Session:
             self.tracker.log({**values, **rate}, step=self.step, **counted)
             shown = {name: values[name] for name in ("train/loss", "train/lr")}
             self.progress.say({**shown, **rate}, step=self.step)
-        self.monitor.sample(
+        sampled = self.monitor.sample(
             {"step": self.step, "data_wait_seconds": round(waited, 4), **self._rates}
         )
+        self._note(self.saver.finished())
+        if sampled:
+            self._write_status("running")
 
     def judge(self, values: Mapping[str, float]) -> None:
         """Log an evaluation and remember the best. Raises ValueError for an unknown best_metric."""
@@ -112,55 +192,65 @@ class Session:
         due = self.step == self.total_steps or self.step % max(1, self._intervals.evaluate) == 0
         return self._intervals.evaluate > 0 and due
 
-    def save_due(self) -> bool:
-        """Every `save_every` steps, or so many seconds after the last save."""
-        if self._intervals.save_seconds is not None:
-            return time.monotonic() - self._saved_at >= self._intervals.save_seconds
-        return self._intervals.save > 0 and self.step % self._intervals.save == 0
+    def save(self, *, state: str, moment: Moment | None = None) -> None:
+        """Begin a checkpoint of this moment, once a step; what ends the training waits for it.
 
-    def save(self, *, state: str) -> None:
-        """A checkpoint of this moment, once a step; then what is too old goes."""
-        if self.last_saved != self.step or self.step == 0:
-            started = time.perf_counter()
-            path = checkpoint.save(self.part.checkpoints, self._snapshot(), step=self.step)
-            self.weights = checkpoint.verify(path)["identity"]["weights"]
-            kept = self.plan.train.checkpoint
-            checkpoint.apply_retention(
-                self.part.checkpoints, keep_last=kept.keep_last, keep_best=kept.keep_best
-            )
-            self.last_saved, self._saved_at = self.step, time.monotonic()
-            log.info("saved step %d in %.2f s", self.step, time.perf_counter() - started)
+        Raises OSError where this save, or the one before, could not be written.
+        """
+        if self._begun != self.step or self.step == 0:
+            self._note(self.saver.begin(self._snapshot(moment or self.moment()), step=self.step))
+            self._begun, self._saved_at = self.step, time.monotonic()
+        if state != "running":
+            self._note(self.saver.wait())
         self._write_status(state)
+
+    def saved_step(self) -> int:
+        """The last step that is on disk, once the save under way is done."""
+        self._note(self.saver.wait())
+        return self.last_saved
 
     def close(self) -> None:
         """Files are flushed, the terminal is as it was; what ended without a save has failed."""
+        self.saver.close()
         if self._state == "running":
             self._write_status("failed")
         self.progress.close()
         self.tracker.close()
 
     def _open(self, offset: int) -> None:
-        before = self.part.status()
+        before = self.own.status()
+        self._begun, self._saved_time = self.last_saved, before.get("saved")
         self.attempt = before.get("attempt", 0) + 1
         self._saved_at = time.monotonic()
-        cost, every = self.plan.cost.hourly_rate_usd, self.plan.monitor.every_seconds
         self.monitor = Monitor(
-            self.part.system_path, every, self.attempt, cost, before.get("seconds", 0.0)
+            self.own.system_path,
+            self.plan.monitor.every_seconds,
+            self.attempt,
+            self.plan.cost.hourly_rate_usd,
+            before.get("seconds", 0.0),
+            earlier_cost_usd=before.get("cost_usd"),
+            budget_usd=self.plan.cost.budget_usd,
         )
         self.tracker = Tracker(
-            self.part, offset=offset, step=self.step, tensorboard=self.plan.tracker.tensorboard
+            self.own,
+            offset=offset,
+            step=self.step,
+            tensorboard=self.plan.tracker.tensorboard,
+            wandb=self.plan.tracker.wandb if self.world.is_main else None,
         )
-        self.progress = ConsoleProgress(self.part.name, step=self.step, total=self.total_steps)
+        self.progress = ConsoleProgress(self.own.name, step=self.step, total=self.total_steps)
         self._write_status("running")
 
     def _write_status(self, state: str) -> None:
         self._state = state
-        self.part.write_status(
+        self.own.write_status(
             {
                 "state": state,
                 "step": self.step,
                 "total_steps": self.total_steps,
                 "last_saved": self.last_saved,
+                "saved": self._saved_time,
+                "step_seconds": self._rates.get("step_seconds"),
                 "attempt": self.attempt,
                 "seconds": round(self.monitor.seconds, 3),
                 "cost_usd": self.monitor.cost_usd,
@@ -169,11 +259,32 @@ class Session:
             }
         )
 
-    def _snapshot(self) -> Snapshot:
-        plain, tensors = rng_state()
+    def _spread(self) -> nn.Module:
+        return spread(
+            Forward(self.objective),
+            blocks_of(self.objective.modules),
+            world=self.world,
+            shard=self.plan.decided.shard,
+            unused=bool(self.plan.train.freeze),
+        )
+
+    def _save_is_due(self) -> bool:
+        """Every `save_every` steps, or so many seconds after the last save began."""
+        if self._intervals.save_seconds is not None:
+            return time.monotonic() - self._saved_at >= self._intervals.save_seconds
+        return self._intervals.save > 0 and self.step % self._intervals.save == 0
+
+    def _note(self, saved: Saved | None) -> None:
+        """A checkpoint is on disk."""
+        if saved is None:
+            return
+        self.last_saved, self.weights = saved.step, saved.weights
+        self._save_seconds, self._saved_time = saved.seconds, time.time()
+
+    def _snapshot(self, moment: Moment) -> Snapshot:
         state = {
-            "rng": plain,
-            "data": self.data.state_dict(),
+            "rng": moment.rng,
+            "data": moment.data,
             "scaler": self.scaler.state_dict(),
             "learning_rate": self.learning_rate,
             "counters": {
@@ -192,6 +303,7 @@ class Session:
             "part": self.part.name,
             "fingerprint": self.plan.fingerprint,
             "frozen": dict(self.objective.frozen),
+            "processes": self.world.size,
             "score": scored,
             "score_mode": self.plan.train.checkpoint.best_mode,
             **_promises(),
@@ -199,7 +311,7 @@ class Session:
         files = {
             "model": checkpoint.module_tensors(self.objective.modules),
             "optimizer": self.optimizer.state_tensors(),
-            "rng": {**tensors, "generator": self.generator.get_state()},
+            "rng": moment.tensors,
         }
         return Snapshot(tensors=files, state=state, identity=identity)
 
@@ -210,7 +322,7 @@ class Session:
             return 0
         for reason in found.skipped:
             log.warning("skipped a checkpoint: %s", reason)
-        snapshot = checkpoint.load(found.path)
+        snapshot = checkpoint.load(found.path, rank=self.world.rank)
         self._check(snapshot, where=str(found.path))
         checkpoint.assign_weights(
             self.objective.modules, snapshot.tensors["model"], where=str(found.path)
@@ -236,12 +348,34 @@ class Session:
         if identity["frozen"] != dict(self.objective.frozen):
             frozen = dict(self.objective.frozen)
             raise CheckpointError(f"{where} was trained beside {identity['frozen']}, not {frozen}")
+        if identity["processes"] != self.world.size:
+            raise CheckpointError(
+                f"{where} was saved by {identity['processes']} processes and cannot go on with "
+                f"{self.world.size}; set launch.processes and launch.nodes back"
+            )
         for name, value in _promises().items():
             if identity[name] != value:
                 log.warning(
                     "%s was %s and is now %s: the run goes on, but not to the bit",
                     name, identity[name], value,
                 )  # fmt: skip
+
+
+class Forward(nn.Module):
+    """The objective as a module, so that what spreads a model over processes can wrap it."""
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        self.objective = objective
+        self.trained = nn.ModuleDict(dict(objective.modules))
+
+    def forward(self, batch: Batch, step: int, generator: torch.Generator) -> dict[str, LossTerm]:
+        """The objective's losses of a micro-batch."""
+        return dict(self.objective.losses(batch, step=step, generator=generator))
+
+    def evaluate(self) -> dict[str, float]:
+        """The objective's held-out values; every process computes all of them."""
+        return dict(self.objective.evaluate())
 
 
 class _Intervals:

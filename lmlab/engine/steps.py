@@ -119,6 +119,8 @@ def run_steps(steps: Sequence[Step], config: StudyConfig, run: Run) -> None:
             raise ValueError(
                 f"step {step.name} needs {', '.join(missing)}, not done in {run.folder}"
             )
+        if run.notice.reason is not None:
+            raise Preempted(f"{run.notice.reason} before step {step.name}")
         _run_step(step, config, run, mark=marks[step.name])
 
 

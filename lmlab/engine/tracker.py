@@ -7,15 +7,16 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from torch.utils.tensorboard import SummaryWriter
 
+from lmlab.engine.boards import Board, TensorBoard, Wandb
 from lmlab.engine.run import Part
+from lmlab.engine.schema import WandbConfig
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,16 @@ VOLATILE = ("time", "seconds", "tokens_per_second")
 class Tracker:
     """Where a training's numbers go: metrics.jsonl is the truth, the rest may fail and say so."""
 
-    def __init__(self, part: Part, *, offset: int, step: int, tensorboard: bool) -> None:
+    def __init__(
+        self, part: Part, *, offset: int, step: int, tensorboard: bool, wandb: WandbConfig | None
+    ) -> None:
         """Go on writing at byte `offset` of metrics.jsonl: what came after the last save goes."""
         self._file = _open_at(part.metrics_path, offset)
-        self._board = _board(part.tensorboard, step=step) if tensorboard else None
+        self._boards: list[Board] = []
+        if tensorboard:
+            self._open("TensorBoard", lambda: TensorBoard(part.tensorboard, step=step))
+        if wandb is not None:
+            self._open("W&B", lambda: Wandb(part, wandb))
 
     @property
     def offset(self) -> int:
@@ -37,31 +44,32 @@ class Tracker:
         return self._file.tell()
 
     def log(self, values: Mapping[str, float], *, step: int, **fields: Any) -> None:
-        """One event: a row of metrics.jsonl, and every number to TensorBoard."""
+        """One event: a row of metrics.jsonl, and every number to the boards."""
         row = {"step": step, **fields, **values, "time": round(time.time(), 3)}
         self._file.write((json.dumps(row) + "\n").encode())
         self._file.flush()
-        if self._board is not None:
-            self._to_board(values, step=step)
+        for board in list(self._boards):
+            try:
+                board.log(values, step=step)
+            except OSError as error:
+                log.warning("%s stopped: %s; metrics.jsonl goes on", board.name, error)
+                self._boards.remove(board)
 
     def close(self) -> None:
         """Everything written is on disk."""
         os.fsync(self._file.fileno())
         self._file.close()
-        if self._board is not None:
+        for board in self._boards:
             try:
-                self._board.close()
+                board.close()
             except OSError as error:
-                log.warning("TensorBoard is incomplete: %s; metrics.jsonl is whole", error)
+                log.warning("%s is incomplete: %s; metrics.jsonl is whole", board.name, error)
 
-    def _to_board(self, values: Mapping[str, float], *, step: int) -> None:
-        assert self._board is not None
+    def _open(self, name: str, make: Callable[[], Board]) -> None:
         try:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+            self._boards.append(make())
         except OSError as error:
-            log.warning("TensorBoard stopped: %s; metrics.jsonl goes on", error)
-            self._board = None
+            log.warning("%s is off: %s; metrics.jsonl goes on", name, error)
 
 
 class ConsoleProgress:
@@ -116,11 +124,3 @@ def _open_at(path: Path, offset: int) -> BinaryIO:
     file.truncate(offset)
     file.seek(offset)
     return file
-
-
-def _board(folder: Path, *, step: int) -> SummaryWriter | None:
-    try:
-        return SummaryWriter(str(folder), purge_step=step + 1)
-    except OSError as error:
-        log.warning("TensorBoard is off: %s; metrics.jsonl goes on", error)
-        return None

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from lmlab.engine.contract import Batch, Data, LossTerm, Objective, Plan, Trained
-from lmlab.engine.device import autocast, undisturbed_rng
+from lmlab.engine.cost import BudgetSpentError
+from lmlab.engine.device import autocast, is_out_of_memory, undisturbed_rng
+from lmlab.engine.distributed import sum_over_ranks, synchronised
 from lmlab.engine.preempt import Preempted
 from lmlab.engine.run import Part
 from lmlab.engine.session import Session
@@ -33,12 +35,33 @@ def train(objective: Objective, data: Data, plan: Plan, *, run: Part) -> Trained
     session = Session(objective, data, plan, part=run)
     try:
         with run.run.notice.deferred():
-            while session.step < session.total_steps:
-                _one_step(session)
-                _after_step(session)
+            _one_step_after_another(session)
             return _finish(session)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(_too_large(session)) from error
     finally:
         session.close()
+
+
+class _WindowDropped(Exception):
+    """The grace after a notice would not have sufficed."""
+
+
+def _one_step_after_another(session: Session) -> None:
+    if session.step < session.total_steps and session.agree().spent:
+        raise _spent(session)
+    while session.step < session.total_steps:
+        moment = session.moment()
+        try:
+            _one_step(session)
+        except _WindowDropped:
+            # Nothing was updated: what is saved is the last boundary, and the window is replayed.
+            session.optimizer.optimizer.zero_grad(set_to_none=True)
+            session.save(state="preempted", moment=moment)
+            raise Preempted(f"{session.part.run.notice.reason} at step {session.step}") from None
+        _after_step(session)
 
 
 def _one_step(session: Session) -> None:
@@ -46,7 +69,7 @@ def _one_step(session: Session) -> None:
     window = session.data.window()
     waited = time.perf_counter() - started
     session.unfreeze()
-    units = _count(session.objective, window)
+    units = _count(session, window)
     sums = _accumulate(session, window, units)
     loss = sum(sums.values())
     session.optimizer.set_factor(session.schedule.factor(session.step))
@@ -57,13 +80,18 @@ def _one_step(session: Session) -> None:
     session.report(values if len(sums) > 1 else _without_parts(values, sums), waited=waited)
 
 
-def _count(objective: Objective, window: Sequence[Batch]) -> dict[str, int]:
-    """Units over the whole window: a mean of means would weigh short micro-batches too much."""
+def _count(session: Session, window: Sequence[Batch]) -> dict[str, int]:
+    """Units over the whole window and all processes.
+
+    A mean of means would weigh short micro-batches too much.
+    """
     total: dict[str, int] = {}
-    for batch in window:
-        for unit, number in objective.units(batch).items():
-            total[unit] = total.get(unit, 0) + number
-    return total
+    for index, batch in enumerate(window):
+        counted = index < len(window) - session.data.fillers
+        for unit, number in session.objective.units(batch).items():
+            total[unit] = total.get(unit, 0) + number * counted
+    summed = sum_over_ranks(list(total.values()), world=session.world)
+    return {unit: int(number) for unit, number in zip(total, summed, strict=True)}
 
 
 def _accumulate(
@@ -71,18 +99,32 @@ def _accumulate(
 ) -> dict[str, float]:
     """Backward through every micro-batch; name -> weighted loss a unit, over the window."""
     sums: dict[str, float] = {}
-    for batch in window:
-        on_device = {name: tensor.to(session.device) for name, tensor in batch.items()}
-        with autocast(session.plan.decided):
-            terms = session.objective.losses(
-                on_device, step=session.step, generator=session.generator
-            )
-        scaled = {name: _per_unit(term, units) for name, term in terms.items()}
-        total = torch.stack(list(scaled.values())).sum()
-        session.scaler.scale(total).backward()
-        for name, value in scaled.items():
-            sums[name] = sums.get(name, 0.0) + value.item()
-    return sums
+    started = time.perf_counter()
+    for index, batch in enumerate(window):
+        weight = 1.0 if index < len(window) - session.data.fillers else 0.0
+        with synchronised(session.forward, last=index == len(window) - 1):
+            for name, value in _backward(session, batch, units, weight=weight).items():
+                sums[name] = sums.get(name, 0.0) + value
+        each = (time.perf_counter() - started) / (index + 1)
+        left = len(window) - index - 1
+        if left and session.out_of_time(micro_steps_left=left, seconds_each=each):
+            raise _WindowDropped
+    total = sum_over_ranks(list(sums.values()), world=session.world)
+    return dict(zip(sums, total, strict=True))
+
+
+def _backward(
+    session: Session, batch: Batch, units: Mapping[str, int], *, weight: float
+) -> dict[str, float]:
+    """Gradients of one micro-batch; name -> its weighted share of the window's loss."""
+    on_device = {name: tensor.to(session.device) for name, tensor in batch.items()}
+    with autocast(session.plan.decided):
+        terms = session.forward(on_device, session.step, session.generator)
+    scaled = {name: weight * _per_unit(term, units) for name, term in terms.items()}
+    # Gradients are averaged over the processes, and are to be summed.
+    total = torch.stack(list(scaled.values())).sum() * session.world.size
+    session.scaler.scale(total).backward()
+    return {name: value.item() for name, value in scaled.items()}
 
 
 def _per_unit(term: LossTerm, units: Mapping[str, int]) -> Tensor:
@@ -113,7 +155,7 @@ def _nonfinite(session: Session, *, loss: float, norm: float) -> None:
         log.warning("%s: update skipped (%d so far)", said, session.skipped)
         return
     raise FloatingPointError(
-        f"{said}. Training stopped; the last good checkpoint is step {session.last_saved} in "
+        f"{said}. Training stopped; the last good checkpoint is step {session.saved_step()} in "
         f"{session.part.checkpoints}. Lower the learning rate, or set nonfinite=skip"
     )
 
@@ -121,12 +163,22 @@ def _nonfinite(session: Session, *, loss: float, norm: float) -> None:
 def _after_step(session: Session) -> None:
     if session.evaluation_due():
         evaluate(session)
-    reason = session.part.run.notice.reason
-    if reason is not None:
+    wishes = session.agree()
+    if wishes.stop is not None:
         session.save(state="preempted")
-        raise Preempted(f"{reason} at step {session.step}")
-    if session.save_due():
+        raise Preempted(f"{wishes.stop} at step {session.step}")
+    if wishes.spent:
+        session.save(state="failed")
+        raise _spent(session)
+    if wishes.save:
         session.save(state="running")
+
+
+def _spent(session: Session) -> BudgetSpentError:
+    cost, budget = session.monitor.cost_usd, session.plan.cost.budget_usd
+    assert cost is not None, "a budget has a rate"
+    assert budget is not None, "it was spent"
+    return BudgetSpentError(cost, budget, step=session.step)
 
 
 def evaluate(session: Session) -> None:
@@ -135,13 +187,24 @@ def evaluate(session: Session) -> None:
         modes = {module: module.training for module in session.objective.modules.values()}
         for module in modes:
             module.eval()
-        values = dict(session.objective.evaluate())
+        values = session.evaluate()
         for module, training in modes.items():
             module.train(training)
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
         raise FloatingPointError(f"evaluation at step {session.step}: {', '.join(bad)} not finite")
     session.judge(values)
+
+
+def _too_large(session: Session) -> str:
+    size, device = session.plan.decided.micro_batch_size, session.device.type
+    said = f"step {session.step + 1}: no memory left on {device} for micro-batches of {size}. "
+    if (saved := session.saved_step()) == 0:
+        return f"{said}Set micro_batch_size lower; the result is the same, in more pieces"
+    return (
+        f"{said}Step {saved} is saved and needs a machine with more memory; "
+        "with a lower micro_batch_size another run can be started (--new)"
+    )
 
 
 def _finish(session: Session) -> Trained:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from lmlab.engine.distributed import local_part
+
 # What torch.compile and DDP put before a name; a checkpoint knows neither.
 _WRAPPERS = ("module", "_orig_mod")
 
@@ -15,8 +17,9 @@ def state_tensors(module: nn.Module) -> dict[str, Tensor]:
     seen: set[tuple[int, torch.Size]] = set()
     found: dict[str, Tensor] = {}
     for name, tensor in sorted(module.state_dict(keep_vars=True).items()):
-        identity = (tensor.data_ptr(), tensor.shape)
-        if tensor.numel() and identity in seen:
+        held = local_part(tensor)
+        identity = (held.data_ptr(), tensor.shape)
+        if held.numel() and identity in seen:
             continue
         seen.add(identity)
         found[".".join(part for part in name.split(".") if part not in _WRAPPERS)] = tensor

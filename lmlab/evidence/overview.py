@@ -59,10 +59,17 @@ def _part(part: Part) -> Iterator[str]:
     status = part.status()
     if not status:
         return
-    age = time.time() - status["updated"]
+    save = "no save yet"
+    if status["saved"] is not None:
+        age = time.time() - status["saved"]
+        save = f"last save at {status['last_saved']}, {age:.0f} s ago"
     yield (
-        f"part     {part.name}: step {status['step']} of {status['total_steps']}, "
-        f"last save at {status['last_saved']}, {age:.0f} s ago, attempt {status['attempt']}"
+        f"part     {part.name}: step {status['step']} of {status['total_steps']}, {save}, "
+        f"attempt {status['attempt']}"
     )
+    if status["state"] == "running" and status["step_seconds"] is not None:
+        lost = status["step"] - status["last_saved"]
+        seconds = lost * status["step_seconds"]
+        yield f"at risk  {lost} steps since that save: {seconds:.0f} s of work"
     if status["cost_usd"] is not None:
         yield f"cost     {status['cost_usd']:.4f} USD"

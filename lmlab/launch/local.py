@@ -9,6 +9,9 @@ from typing import Literal
 
 from lmlab.engine.config import Resolved, dump, load_preset, load_stored
 from lmlab.engine.lock import RunIsBusyError, locked
+from lmlab.engine.mirror import Mirror
+from lmlab.engine.mirroring import mirrored
+from lmlab.engine.notices import watched
 from lmlab.engine.provenance import command_line, provenance
 from lmlab.engine.references import Reference, same_training
 from lmlab.engine.run import (
@@ -31,6 +34,7 @@ from lmlab.engine.steps import (
     step_states,
     study_steps,
 )
+from lmlab.launch.mirrored import find_mirror, grace_seconds
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +60,28 @@ class Chosen:
 def choose_run(resolved: Resolved, options: Options) -> Chosen:
     """The run named, else the newest of equal fingerprint, else a new one.
 
-    Raises ValueError, naming the fields, where the named run was made with another configuration.
+    A run that lies in the mirror alone is pulled. Raises ValueError, naming the fields, where the
+    named run was made with another configuration.
     """
-    steps = study_steps(resolved.config.study)
-    found = None if options.new else _existing(resolved, options, steps)
+    found = find_run(resolved, options)
+    if found is None and (mirror := _mirror(resolved, options)) is not None:
+        mirror.pull()
+        found = find_run(resolved, options)
     if found is not None:
         return found
-    if options.name is not None:
-        return Chosen(_create(resolved, options.name, unique=False), "new")
-    name = default_name(*resolved.config.describe(), resolved.preset.split("/")[-1])
-    return Chosen(_create(resolved, name, unique=True), "new")
+    name = new_name(resolved, options)
+    return Chosen(_create(resolved, name, unique=options.name is None), "new")
+
+
+def find_run(resolved: Resolved, options: Options) -> Chosen | None:
+    """The run that `choose_run` goes on with; None where it makes one."""
+    return None if options.new else _existing(resolved, options, study_steps(resolved.config.study))
+
+
+def new_name(resolved: Resolved, options: Options) -> str:
+    """What a new run would be called."""
+    special = resolved.preset.split("/")[-1]
+    return options.name or default_name(*resolved.config.describe(), special)
 
 
 def start(resolved: Resolved, chosen: Chosen, options: Options) -> None:
@@ -74,11 +90,21 @@ def start(resolved: Resolved, chosen: Chosen, options: Options) -> None:
     steps = study_steps(config.study)
     wanted = choose_steps(steps, options.steps) if options.steps else list(steps)
     again = choose_steps(steps, [options.redo]) if options.redo is not None else []
-    with locked(run.lock_path), run.notice.installed(), _logged(run):
+    needed = float(config.launch.signal_seconds)
+    with (
+        locked(run.lock_path),
+        run.notice.installed(),
+        watched(run.notice, run.folder, seconds_needed=needed),
+        _logged(run),
+        mirrored(run, config.storage, grace_seconds=grace_seconds(resolved)) as run,
+    ):
         _note_attempt(run, resolved)
         for step in again:
             forget(step.name, steps, run)
-        run_steps(wanted, config, run)
+        for step in wanted:
+            run_steps([step], config, run)
+            if run.mirror is not None:
+                run.mirror.request()
 
 
 def evaluate_again(reference: Reference, overrides: Sequence[str]) -> None:
@@ -101,11 +127,17 @@ def describe(resolved: Resolved, options: Options) -> list[str]:
     """What `start` would do, without doing it."""
     steps = study_steps(resolved.config.study)
     wanted = choose_steps(steps, options.steps) if options.steps else list(steps)
-    found = None if options.new else _existing(resolved, options, steps)
-    lines = [f"run: {found.run.reference} ({found.state})" if found else "run: a new one"]
+    found = find_run(resolved, options)
+    mirror = None if found else _mirror(resolved, options)
+    elsewhere = f"run: pulled from {mirror}" if mirror else "run: a new one"
+    lines = [f"run: {found.run.reference} ({found.state})" if found else elsewhere]
     states = step_states(steps, resolved.config, found.run) if found else {}
     lines += [f"step {step.name}: {states.get(step.name, 'pending')}" for step in wanted]
     return lines + [f"{name}: {value}" for name, value in resolved.config.estimate().items()]
+
+
+def _mirror(resolved: Resolved, options: Options) -> Mirror | None:
+    return find_mirror(resolved, name=options.name, new=options.new)
 
 
 def _existing(resolved: Resolved, options: Options, steps: tuple[Step, ...]) -> Chosen | None:
@@ -115,7 +147,7 @@ def _existing(resolved: Resolved, options: Options, steps: tuple[Step, ...]) -> 
     fingerprints = step_fingerprints(steps, resolved.config)
     for run in find_runs(resolved.config.study):
         same_preset = run.manifest().get("preset") == resolved.preset
-        if same_preset and same_training(run, fingerprints, steps):
+        if same_preset and same_training(run.fingerprints(), fingerprints, steps):
             return Chosen(run, _state(run, resolved.config, steps))
     return None
 

@@ -124,7 +124,9 @@ def test_an_error_is_one_line_that_names_key_and_remedy(override: str, said: str
     "name", ["scratch/dmo", "demo", "scratch", "scratch/../scratch/demo", "", "data/stories"]
 )
 def test_an_unknown_preset_is_an_error_with_the_nearest(name: str):
-    with pytest.raises(ValueError, match=rf"no preset '{name}'; nearest: .*scratch/demo"):
+    with pytest.raises(
+        ValueError, match=rf"no preset '{name}'; nearest: .*scratch/(demo|selftest)"
+    ):
         load_preset(name)
 
 
@@ -314,3 +316,9 @@ def test_no_field_of_any_study_is_left_open():
     for model in seen:
         assert model.model_config.get("extra") == "forbid", model
         assert model.model_config.get("frozen") is True, model
+
+
+def test_a_time_limit_in_minutes_may_be_typed_as_a_number():
+    for written, expected in [("30", "30"), ("1:30:00", "1:30:00"), ("2-00:00:00", "2-00:00:00")]:
+        resolved = load_preset("scratch/demo", [f"launch.time_limit={written}"])
+        assert resolved.config.launch.time_limit == expected

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import toys
 
 from lmlab.engine import device
 from lmlab.engine.device import (
+    Decided,
     choose_device,
     choose_precision,
     decide,
@@ -19,8 +21,10 @@ from lmlab.engine.device import (
     set_rng_state,
     undisturbed_rng,
 )
+from lmlab.engine.distributed import ALONE, World
 from lmlab.engine.doctor import examine
-from lmlab.engine.schema import DeviceConfig
+from lmlab.engine.run import Part
+from lmlab.engine.schema import DeviceConfig, TrainConfig
 
 
 @pytest.fixture
@@ -58,12 +62,17 @@ def test_float16_on_a_cpu_and_a_gpu_that_is_not_there_are_refused(
 def test_what_was_decided_at_the_first_start_is_kept(
     speeds: dict[str, float], tmp_path: Path
 ) -> None:
-    stored = tmp_path / "decided.json"
-    first = decide(DeviceConfig(threads=1), batch_size=8, micro_batch_size=None, stored=stored)
+    part = toys.make_part(tmp_path)
+    first = _decide(DeviceConfig(threads=1), part)
     assert (first.precision, first.threads, first.micro_batch_size) == ("bfloat16", 1, 8)
     speeds["bfloat16"] = 1e9
     changed = DeviceConfig(threads=2, precision="float32", compile=True)
-    assert decide(changed, batch_size=8, micro_batch_size=2, stored=stored) == first
+    assert _decide(changed, part, micro_batch_size=2).micro_batch_size == 2
+    assert _decide(DeviceConfig(threads=1, precision="bfloat16"), part) == first
+    (part.checkpoints / "step_00000001").mkdir()
+    assert _decide(changed, part, micro_batch_size=2) == first
+    with pytest.raises(ValueError, match="begun by 1 processes and cannot go on with 2"):
+        _decide(changed, part, world=World(0, 2))
 
 
 @pytest.mark.parametrize(("compiler", "compiled"), [("sh", True), ("no-such-compiler", False)])
@@ -76,7 +85,7 @@ def test_compile_auto_follows_the_compiler(
 ) -> None:
     monkeypatch.setenv("CXX", compiler)
     config = DeviceConfig(compile="auto")
-    found = decide(config, batch_size=8, micro_batch_size=None, stored=tmp_path / "decided.json")
+    found = _decide(config, toys.make_part(tmp_path))
     assert found.compile is compiled
 
 
@@ -125,3 +134,17 @@ def test_the_doctor_says_what_a_training_here_would_do(
     assert found["precision=auto means"] in {"bfloat16", "float32"}
     assert "GFLOP/s measured" in found["float32 products"]
     assert str(tmp_path) in found["runs"]
+
+
+def _decide(
+    config: DeviceConfig, part: Part, *, world: World = ALONE, micro_batch_size: int | None = None
+) -> Decided:
+    train = TrainConfig.model_validate(
+        {
+            "max_steps": 1,
+            "batch_size": 8,
+            "micro_batch_size": micro_batch_size,
+            "optim": {"learning_rate": 1.0},
+        }
+    )
+    return decide(config, train, shard="none", world=world, part=part)

@@ -1,6 +1,7 @@
 """system.csv: its columns, empty cells, cost by a fake clock, and figures of a fake GPU."""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -8,50 +9,20 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from lmlab.engine import monitor
 from lmlab.engine.monitor import COLUMNS, Monitor
 
-FAKE_NVML = r"""
-#include <stdlib.h>
-static int gpu;
-static long get(const char *name, long otherwise) {
-    const char *value = getenv(name);
-    return value ? atol(value) : otherwise;
-}
-int nvmlInit_v2(void) { return 0; }
-int nvmlInitWithFlags(unsigned flags) { return 0; }
-int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
-    *handle = &gpu;
-    return index < get("FAKE_GPUS", 1) ? 0 : 2;
-}
-int nvmlDeviceGetMemoryInfo(void *handle, unsigned long long *memory) {
-    memory[0] = 80000000000ULL;
-    memory[2] = 1234000000ULL;
-    memory[1] = memory[0] - memory[2];
-    return 0;
-}
-int nvmlDeviceGetUtilizationRates(void *handle, unsigned *rates) {
-    rates[0] = 0;
-    rates[1] = 40;
-    return 0;
-}
-int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) {
-    *celsius = 61;
-    return 0;
-}
-int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
-    *milliwatts = 350250;
-    return get("FAKE_POWER", 1) ? 0 : 3;
-}
-"""
 SAMPLE = """
-import sys
+import json, sys
+from dataclasses import asdict
 from pathlib import Path
-from lmlab.engine.monitor import Monitor
+from lmlab.engine.monitor import Monitor, read_gpus
 Monitor(Path(sys.argv[1]), 10.0, 1, None, 0.0).sample({"step": 3})
+print(json.dumps([asdict(gpu) for gpu in read_gpus()]))
 """
 
 
@@ -59,11 +30,22 @@ class Clock:
     """Tells the time that a test sets."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1_000_000.0
-        monkeypatch.setattr(monitor, "time", SimpleNamespace(time=lambda: self.now))
+        self.now = 5_000.0
+        self.wall = 1_000_000.0
+        fake = SimpleNamespace(time=lambda: self.wall + self.now, monotonic=lambda: self.now)
+        monkeypatch.setattr(monitor, "time", fake)
 
-    def start(self, path: Path, *, attempt: int, earlier: float, rate: float | None) -> Monitor:
-        return Monitor(path, 10.0, attempt, rate, earlier, _started=self.now)
+    def start(
+        self,
+        path: Path,
+        *,
+        attempt: int = 1,
+        earlier: float = 0.0,
+        rate: float | None = None,
+        earlier_cost: float | None = None,
+        budget: float | None = None,
+    ) -> Monitor:
+        return Monitor(path, 10.0, attempt, rate, earlier, earlier_cost, budget)
 
 
 @pytest.fixture
@@ -75,7 +57,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine without a driver."""
-    monkeypatch.setattr(monitor, "gpu_figures", dict)
+    monkeypatch.setattr(monitor, "read_gpus", list)
 
 
 @pytest.mark.usefixtures("without_gpu")
@@ -127,6 +109,47 @@ def test_cost_is_the_sum_over_all_attempts_idle_included(tmp_path: Path, clock: 
 
 
 @pytest.mark.usefixtures("without_gpu")
+def test_each_attempt_costs_what_its_own_machine_costs(tmp_path: Path, clock: Clock):
+    path, spent, seconds = tmp_path / "system.csv", 0.0, 0.0
+    for attempt, rate in enumerate((0.37, 2.5, 0.11), start=1):
+        watching = clock.start(
+            path, attempt=attempt, earlier=seconds, rate=rate, earlier_cost=spent, budget=4.0
+        )
+        clock.now += 1800 * attempt
+        assert watching.cost_usd is not None
+        spent, seconds = watching.cost_usd, watching.seconds
+        assert watching.budget == "within"
+    assert seconds == 1800 * 6
+    assert spent == pytest.approx(0.37 * 0.5 + 2.5 + 0.11 * 1.5, abs=1e-9)
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_a_budget_is_warned_of_and_spent_over_all_attempts(tmp_path: Path, clock: Clock):
+    """Check T10: an hour costs a dollar, 80 % of the budget were spent by earlier attempts."""
+    watching = clock.start(
+        tmp_path / "a.csv", attempt=3, earlier=7.9 * 3600, rate=1.0, earlier_cost=7.9, budget=10.0
+    )
+    states = []
+    for _ in range(4):
+        states.append(watching.budget)
+        clock.now += 0.75 * 3600
+    assert states == ["within", "warned", "warned", "spent"]
+    assert clock.start(tmp_path / "a.csv", rate=1.0).budget == "unlimited"
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_a_clock_that_is_set_right_is_neither_cost_nor_silence(tmp_path: Path, clock: Clock):
+    path = tmp_path / "a.csv"
+    watching = clock.start(path, rate=1.0, earlier_cost=0.0)
+    for jump in (0, -86_400, 86_400):
+        clock.wall += jump
+        clock.now += 1200
+        watching.sample({"step": 1})
+    assert watching.cost_usd == 1.0
+    assert len(_rows(path)) == 3
+
+
+@pytest.mark.usefixtures("without_gpu")
 def test_a_machine_that_costs_nothing_costs_nought(tmp_path: Path, clock: Clock):
     clock.start(tmp_path / "a.csv", attempt=1, earlier=0.0, rate=0.0).sample({})
     assert _rows(tmp_path / "a.csv")[0]["cost_usd"] == "0.0"
@@ -142,39 +165,87 @@ def test_an_unknown_column_is_an_error(tmp_path: Path, clock: Clock):
 
 @pytest.fixture
 def fake_driver(tmp_path: Path) -> Path:
-    """A folder with an NVML of one GPU."""
+    """A folder with a driver of its own making, for LD_LIBRARY_PATH."""
     if not shutil.which("gcc"):
         pytest.skip("a fake GPU driver needs gcc")
-    source, library = tmp_path / "nvml.c", tmp_path / "driver" / "libnvidia-ml.so.1"
-    library.parent.mkdir()
-    source.write_text(FAKE_NVML)
+    folder = tmp_path / "driver"
+    folder.mkdir()
+    source, library = Path(__file__).parents[1] / "fake_nvml.c", folder / "libnvidia-ml.so.1"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
-    return library.parent
+    return folder
+
+
+COLUMNS_OF_GPUS = ("vram_mb", "gpu_util", "gpu_temp_c", "gpu_power_w", "memory_kind")
 
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
         ({}, ("1234.0", "0.0", "61.0", "350.2", "device")),
-        ({"FAKE_POWER": "0"}, ("1234.0", "0.0", "61.0", "", "device")),
+        ({"FAKE_SILENT": "0"}, ("1234.0", "0.0", "", "", "device")),
         ({"FAKE_GPUS": "0"}, ("", "", "", "", "host")),
+        # The fullest, the mean, the hottest, the sum.
+        ({"FAKE_GPUS": "2"}, ("2234.0", "25.0", "62.0", "700.5", "device")),
+        # A sum of one of two would be a wrong figure, not a missing one.
+        ({"FAKE_GPUS": "2", "FAKE_SILENT": "1"}, ("2234.0", "25.0", "", "", "device")),
+        ({"FAKE_GPUS": "2", "CUDA_VISIBLE_DEVICES": ""}, ("", "", "", "", "host")),
     ],
 )
-def test_figures_of_a_gpu_appear_where_there_are_any(
+def test_a_row_is_of_all_gpus_of_the_process(
     fake_driver: Path, tmp_path: Path, settings: dict[str, str], expected: tuple[str, ...]
 ):
-    row = _sample_elsewhere(tmp_path, {"LD_LIBRARY_PATH": str(fake_driver), **settings})
-    columns = ("vram_mb", "gpu_util", "gpu_temp_c", "gpu_power_w", "memory_kind")
-    assert tuple(row[name] for name in columns) == expected
+    row, _ = _sample_elsewhere(tmp_path, {"LD_LIBRARY_PATH": str(fake_driver), **settings})
+    assert tuple(row[name] for name in COLUMNS_OF_GPUS) == expected
 
 
-def _sample_elsewhere(folder: Path, environment: dict[str, str]) -> dict[str, str]:
+def test_every_gpu_says_what_its_driver_says(fake_driver: Path, tmp_path: Path):
+    settings = {"LD_LIBRARY_PATH": str(fake_driver), "FAKE_GPUS": "2", "FAKE_SILENT": "1"}
+    _, (first, second) = _sample_elsewhere(tmp_path, settings)
+    assert first == {
+        "name": "NVIDIA A100-SXM4-80GB",
+        "capability": "8.0",
+        "total_mb": 80_000.0,
+        "used_mb": 1234.0,
+        # What the driver calls free; not total less used, which would be 78,766.
+        "free_mb": 60_000.0,
+        "utilization": 0.0,
+        "temperature_c": 61.0,
+        "power_w": 350.25,
+    }
+    assert (second["capability"], second["temperature_c"], second["power_w"]) == ("8.1", None, None)
+
+
+@pytest.mark.parametrize(
+    ("visible", "capabilities"),
+    [
+        ("1", ["8.1"]),
+        ("2,0", ["8.2", "8.0"]),
+        ("GPU-fake-2, 1", ["8.2", "8.1"]),
+        ("0,-1,1", ["8.0"]),
+        ("7", []),
+    ],
+)
+def test_gpus_are_those_that_cuda_is_allowed_to_see(
+    fake_driver: Path, tmp_path: Path, visible: str, capabilities: list[str]
+):
+    settings = {"FAKE_GPUS": "3", "CUDA_VISIBLE_DEVICES": visible}
+    _, gpus = _sample_elsewhere(tmp_path, {"LD_LIBRARY_PATH": str(fake_driver), **settings})
+    assert [gpu["capability"] for gpu in gpus] == capabilities
+
+
+def _sample_elsewhere(
+    folder: Path, settings: dict[str, str]
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """The row of system.csv, and the GPUs, of a process of its own."""
     path = folder / "system.csv"
+    environment = {**os.environ, **settings}
+    if "CUDA_VISIBLE_DEVICES" not in settings:
+        environment.pop("CUDA_VISIBLE_DEVICES", None)
     command = [sys.executable, "-c", SAMPLE, str(path)]
-    subprocess.run(command, env={**os.environ, **environment}, check=True)
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     (row,) = _rows(path)
     assert abs(float(row["time"]) - time.time()) < 60
-    return row
+    return row, json.loads(done.stdout)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

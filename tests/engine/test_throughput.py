@@ -1,12 +1,15 @@
 """Throughput by arithmetic, and a table of dense peaks only (check B11)."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from lmlab.engine.throughput import DENSE_PEAK_FLOPS, dense_peak, per_second, utilization
+from lmlab.engine.throughput import PEAKS, dense_peak, per_second, utilization
 from lmlab.models.schema import DecoderConfig
 
 # The makers' figures "with sparsity", twice the dense ones.
-SPARSE = {624e12, 1979e12, 1513e12, 1671e12, 330e12, 142e12, 242e12, 140e12}
+SPARSE = {624e12, 1979e12, 1513e12, 1671e12, 330.4e12, 142e12, 242e12}
 
 
 def test_a_rate_is_units_over_seconds():
@@ -26,7 +29,15 @@ def test_more_than_the_peak_is_an_error():
 
 
 def test_the_table_holds_dense_peaks_alone():
-    assert not SPARSE & set(DENSE_PEAK_FLOPS.values())
+    assert not SPARSE & {one.bfloat16 for one in PEAKS.values()}
+
+
+def test_the_page_on_hardware_lists_every_peak_and_no_other():
+    page = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:NVIDIA|Tesla) [^|]*) \| (\S+) \| (\S+) \|", page, re.MULTILINE)
+    listed = {name: (bfloat16, float32) for name, bfloat16, float32 in rows}
+    tera = lambda flops: "-" if flops is None else f"{flops / 1e12:g}"  # noqa: E731
+    assert listed == {name: (tera(one.bfloat16), tera(one.float32)) for name, one in PEAKS.items()}
 
 
 @pytest.mark.parametrize(
@@ -36,13 +47,28 @@ def test_the_table_holds_dense_peaks_alone():
         ("NVIDIA A100 80GB PCIe", 312e12),
         ("NVIDIA H100 80GB HBM3", 989e12),
         ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H100 NVL", 835e12),
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA H200 NVL", 835e12),
         ("NVIDIA L4", 121e12),
+        ("NVIDIA GeForce RTX 4090", 165.2e12),
+        ("NVIDIA GeForce RTX 4090 D", None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("NVIDIA GeForce RTX 3090 Ti", None),
+        ("NVIDIA A100-SXM4-80GB MIG 1g.10gb", None),
+        ("Tesla T4", None),
         ("NVIDIA L40S", None),
         ("AMD EPYC", None),
     ],
 )
 def test_a_gpu_is_known_by_its_whole_name_or_not_at_all(name: str, peak: float | None):
     assert dense_peak(name) == peak
+
+
+def test_precisions_are_never_mixed():
+    assert dense_peak("NVIDIA A100-SXM4-80GB", "float32") == 19.5e12
+    assert dense_peak("Tesla V100-SXM2-16GB", "float32") == 15.7e12
+    assert dense_peak("Tesla V100-SXM2-16GB", "bfloat16") is None
 
 
 def test_parameters_and_flops_of_the_large_decoder_are_the_written_ones():

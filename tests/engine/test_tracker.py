@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from lmlab.engine import tracker
+from lmlab.engine import boards
 from lmlab.engine.run import Part, Run
 from lmlab.engine.tracker import ConsoleProgress, Tracker, clock
 
@@ -49,11 +49,11 @@ def test_a_file_shorter_than_the_offset_is_an_error(part: Part, text: str | None
     if text is not None:
         part.metrics_path.write_text(text)
     with pytest.raises(ValueError, match=r"metrics\.jsonl is shorter than .*\(500 bytes\)"):
-        Tracker(part, offset=500, step=1, tensorboard=False)
+        Tracker(part, offset=500, step=1, tensorboard=False, wandb=None)
 
 
 def test_every_number_reaches_tensorboard(part: Part):
-    tracking = Tracker(part, offset=0, step=0, tensorboard=True)
+    tracking = Tracker(part, offset=0, step=0, tensorboard=True, wandb=None)
     tracking.log({"train/loss": 0.5, "eval/f1": 0.25}, step=3, epoch=1)
     tracking.close()
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -97,7 +97,7 @@ def test_a_tensorboard_that_fails_later_is_a_warning(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Full, call, full)
-    monkeypatch.setattr(tracker, "SummaryWriter", Full)
+    monkeypatch.setattr(boards, "SummaryWriter", Full)
     _write(part, steps=[1, 2, 3], tensorboard=True)
     assert [row["step"] for row in _rows(part)] == [1, 2, 3]
     assert caplog.text.count(said) == 1
@@ -125,7 +125,7 @@ def test_seconds_are_shown_as_a_clock(seconds: float, shown: str):
 
 
 def _write(part: Part, *, steps: list[int], offset: int = 0, tensorboard: bool = False) -> int:
-    tracking = Tracker(part, offset=offset, step=0, tensorboard=tensorboard)
+    tracking = Tracker(part, offset=offset, step=0, tensorboard=tensorboard, wandb=None)
     for step in steps:
         tracking.log({"train/loss": 0.5 / step}, step=step, epoch=0)
     end = tracking.offset

@@ -247,3 +247,33 @@ def test_another_configuration_does_not_go_on_from_a_checkpoint(
         pytest.raises(checkpoint.CheckpointError, match="another configuration"),
     ):
         train(toys.MaskedLanguage(), loader, other, run=toys.make_part(tmp_path))
+
+
+@pytest.mark.parametrize(("grace", "stopped_at"), [(30.0, 5), (1e-6, 4)])
+def test_a_window_is_finished_within_the_grace_and_dropped_beyond_it(
+    tmp_path: Path, grace: float, stopped_at: int
+) -> None:
+    """Eight micro-steps a window; the notice comes in the third one of step 5."""
+
+    class Noticed(toys.MaskedLanguage):
+        calls = 0
+
+        def losses(self, batch, *, step, generator):  # type: ignore[no-untyped-def]
+            self.calls += 1
+            if self.calls == 4 * 8 + 3:
+                part.run.notice.ask("a test")
+            return super().losses(batch, step=step, generator=generator)
+
+    checkpoints = {"save_every": 100, "best_metric": "validation/loss", "grace_seconds": grace}
+    plan = toys.make_plan(micro=1, checkpoint=checkpoints)
+    part = toys.make_part(tmp_path / "stopped")
+    with toys.make_loader(plan) as loader, pytest.raises(Preempted, match=f"at step {stopped_at}"):
+        train(Noticed(), loader, plan, run=part)
+    assert [step for step, _ in checkpoint.checkpoints(part.checkpoints)] == [stopped_at]
+    ended = []
+    for folder in ("stopped", "unbroken"):
+        again = toys.make_part(tmp_path / folder)
+        with toys.make_loader(plan) as loader:
+            train(toys.MaskedLanguage(), loader, plan, run=again)
+        ended.append(again)
+    assert unequal(*ended) == set()

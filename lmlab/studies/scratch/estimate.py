@@ -4,6 +4,8 @@ import json
 
 from lmlab.data.schema import TokenizerConfig, TrainedTokenizer
 from lmlab.data.tokenizer import load_tokenizer
+from lmlab.engine.cost import advice, usd_per_tflop
+from lmlab.engine.monitor import read_gpus
 from lmlab.engine.run import cache_folder
 from lmlab.engine.schema import CostConfig, TrainConfig
 from lmlab.models.schema import DecoderConfig
@@ -18,7 +20,7 @@ def estimate_training(
     model: DecoderConfig, train: TrainConfig, tokenizer: TokenizerConfig, cost: CostConfig
 ) -> dict[str, str]:
     """Figures with their units, as `lmlab show` prints them."""
-    vocab_size = _vocab_size(tokenizer)
+    vocab_size = vocabulary_size(tokenizer)
     parameters = model.num_parameters(vocab_size)
     flops = model.flops_per_token(vocab_size)
     found = {
@@ -37,6 +39,23 @@ def estimate_training(
     found["time"] = f"{hours * 60:.1f} min at {SHARE_OF_PEAK:.0%} of {peak / 1e9:.0f} GFLOP/s"
     if cost.hourly_rate_usd is not None:
         found["cost"] = f"{hours * cost.hourly_rate_usd:.2f} USD"
+        found |= _prices(cost.hourly_rate_usd, cost.budget_usd, hours=hours)
+    return found
+
+
+def _prices(hourly_rate_usd: float, budget_usd: float | None, *, hours: float) -> dict[str, str]:
+    """What the budget advises, and what this machine's first GPU costs for what it can do."""
+    found = {}
+    if budget_usd is not None:
+        advised = advice(cost_usd=hours * hourly_rate_usd, budget_usd=budget_usd, hours=hours)
+        most = advised.affordable_usd_per_hour
+        found["advice"] = f"{advised.action}: the budget affords {most:.2f} USD an hour"
+    for gpu in read_gpus()[:1]:
+        price = usd_per_tflop(hourly_rate_usd, gpu.name or "", precision="bfloat16")
+        known = (
+            "unknown" if price is None else f"{price:.4f} USD an hour and dense bfloat16 TFLOP/s"
+        )
+        found["price"] = f"{known} ({gpu.name})"
     return found
 
 
@@ -51,7 +70,8 @@ def _memory_bytes(model: DecoderConfig, train: TrainConfig, parameters: int) -> 
     return parameters * BYTES_PER_PARAMETER + activations
 
 
-def _vocab_size(tokenizer: TokenizerConfig) -> int:
+def vocabulary_size(tokenizer: TokenizerConfig) -> int:
+    """Of the tokenizer that there is, or that will be trained."""
     if isinstance(tokenizer, TrainedTokenizer):
         return tokenizer.vocab_size
     return load_tokenizer(tokenizer.path).vocab_size

@@ -4,6 +4,7 @@ from lmlab.data.loader import Loader
 from lmlab.data.pack import PackedRows
 from lmlab.engine.contract import Plan
 from lmlab.engine.device import decide
+from lmlab.engine.distributed import join
 from lmlab.engine.run import Run
 from lmlab.engine.steps import step_fingerprints
 from lmlab.engine.trainer import train
@@ -16,11 +17,13 @@ from lmlab.studies.scratch.steps import STEPS
 def pretrain(config: Config, run: Run) -> None:
     """Train from the newest checkpoint, or from the start."""
     part, prepared, train_config = run.part("pretrain"), load_prepared(run), config.pretrain
+    world = join(config.distributed.timeout_seconds)
     decided = decide(
         config.device,
-        batch_size=train_config.batch_size,
-        micro_batch_size=train_config.micro_batch_size,
-        stored=part.folder / "decided.json",
+        train_config,
+        shard=config.distributed.shard,
+        world=world,
+        part=part,
     )
     vocab_size = prepared.tokenizer.vocab_size
     objective = LanguageModeling(
@@ -39,6 +42,7 @@ def pretrain(config: Config, run: Run) -> None:
         tracker=config.tracker,
         monitor=config.monitor,
         cost=config.cost,
+        world=world,
     )
     with Loader(
         len(rows),
@@ -47,6 +51,8 @@ def pretrain(config: Config, run: Run) -> None:
         micro_batch_size=decided.micro_batch_size,
         seed=config.seed,
         workers=1,
+        rank=world.rank,
+        world_size=world.size,
     ) as loader:
         train(objective, loader, plan, run=part)
 

@@ -1,0 +1,33 @@
+"""One step of an existing run, in a process of its own: what torchrun and batch scripts start.
+
+Under torchrun rank 0 holds the run's lock and writes its status; the other ranks only work.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+
+from lmlab.engine.config import load_preset
+from lmlab.engine.references import resolve
+from lmlab.engine.run import Run
+from lmlab.engine.steps import choose_steps, load_target, step_states, study_steps
+from lmlab.launch.local import Chosen, Options, start
+
+log = logging.getLogger(__name__)
+
+
+def run_step(reference: str, step: str, overrides: Sequence[str]) -> Run:
+    """Run `step` if it is not done; without overrides with those of the run's first start."""
+    run = resolve(reference, finished=False).run
+    manifest = run.manifest()
+    given = overrides or manifest["overrides"]
+    resolved = load_preset(manifest["preset"], given, dev=manifest["dev"])
+    if int(os.environ.get("RANK", "0")) == 0:
+        start(resolved, Chosen(run, "unfinished"), Options(steps=(step,)))
+        return run
+    steps = study_steps(resolved.config.study)
+    (wanted,) = choose_steps(steps, [step])
+    if step_states(steps, resolved.config, run)[step] != "done":
+        with run.notice.installed():
+            load_target(wanted.target)(resolved.config, run)
+    return run
