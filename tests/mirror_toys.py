@@ -73,3 +73,13 @@ def without_state(run: Run) -> dict[str, str]:
     found = tiny.contents(run.folder)
     found.pop("mirror.json", None)
     return found
+
+
+def do_damage(path: Path, how: str) -> None:
+    """Something that disks and people do."""
+    whole = bytearray(path.read_bytes())
+    if how == "missing":
+        path.unlink()
+        return
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole if how == "flipped" else whole[:-1])

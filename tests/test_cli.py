@@ -303,6 +303,15 @@ def test_status_says_what_would_be_lost_now(say: Say, runs: Path):
         part.write_status(before)
 
 
+def test_status_says_whether_the_mirror_is_up_to_date(say: Say, runs: Path):
+    run = Run(runs, "scratch", "tiny")
+    write_json(run.mirror_path, {"number": 7, "state": "failed", "error": "no answer"})
+    try:
+        assert "mirror   index 7, failed: no answer" in say("status", "scratch/tiny").out
+    finally:
+        run.mirror_path.unlink()
+
+
 def test_status_without_runs_says_how_to_begin(
     say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -59,7 +59,7 @@ class S3:
         self._client: Any = session.client(
             "s3",
             endpoint_url=endpoint_url,
-            config=_client_config(own_server=endpoint_url is not None),
+            config=_client_config(),
         )
 
     def __str__(self) -> str:
@@ -214,7 +214,7 @@ class S3:
         return full[len(self._prefix) + 1 :] if self._prefix else full
 
 
-def _client_config(*, own_server: bool) -> Any:
+def _client_config() -> Any:
     config = importlib.import_module("botocore.config")
     return config.Config(
         connect_timeout=_CONNECT_SECONDS,
@@ -225,7 +225,6 @@ def _client_config(*, own_server: bool) -> Any:
         # Every byte is checked by its sha256 here; many servers know no other checksums.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "path" if own_server else "auto"},
     )
 
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from lmlab.engine import checkpoint
 from lmlab.engine.checkpoint import CheckpointError, Snapshot
-from lmlab.engine.contract import Batch, Data, LossTerm, Objective, Plan
+from lmlab.engine.contract import Data, Objective, Plan
 from lmlab.engine.device import apply, processor_name, rng_state, seed_everything, set_rng_state
 from lmlab.engine.distributed import blocks_of, spread, sum_over_ranks, unwrapped
+from lmlab.engine.forward import Forward
 from lmlab.engine.monitor import Monitor
 from lmlab.engine.optim import build_optimizer
 from lmlab.engine.run import Part
@@ -359,23 +360,6 @@ class Session:
                     "%s was %s and is now %s: the run goes on, but not to the bit",
                     name, identity[name], value,
                 )  # fmt: skip
-
-
-class Forward(nn.Module):
-    """The objective as a module, so that what spreads a model over processes can wrap it."""
-
-    def __init__(self, objective: Objective) -> None:
-        super().__init__()
-        self.objective = objective
-        self.trained = nn.ModuleDict(dict(objective.modules))
-
-    def forward(self, batch: Batch, step: int, generator: torch.Generator) -> dict[str, LossTerm]:
-        """The objective's losses of a micro-batch."""
-        return dict(self.objective.losses(batch, step=step, generator=generator))
-
-    def evaluate(self) -> dict[str, float]:
-        """The objective's held-out values; every process computes all of them."""
-        return dict(self.objective.evaluate())
 
 
 class _Intervals:

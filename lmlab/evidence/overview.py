@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmlab.engine.references import resolve
-from lmlab.engine.run import Part, Run, find_runs
+from lmlab.engine.run import Part, Run, find_runs, read_json
 
 
 def lines(reference: str | None) -> list[str]:
@@ -46,6 +46,9 @@ def _details(run: Run) -> Iterator[str]:
             yield f"         {step['error']}"
     for part in run.parts():
         yield from _part(part)
+    if mirror := read_json(run.mirror_path):
+        behind = f": {mirror['error']}" if mirror["error"] else ""
+        yield f"mirror   index {mirror['number']}, {mirror['state']}{behind}"
     yield f"records  {len(run.records())}"
     yield f"report   {run.report_path if run.report_path.exists() else 'none yet'}"
 

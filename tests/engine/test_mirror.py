@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 import tiny
-from mirror_toys import PATIENCE_SECONDS, Hooked, make_run, pull, save, without_state, write_status
+from mirror_toys import (
+    PATIENCE_SECONDS,
+    Hooked,
+    do_damage,
+    make_run,
+    pull,
+    save,
+    without_state,
+    write_status,
+)
 
 from lmlab.engine.mirror import Mirror, MirrorError, MirrorTakenError
 from lmlab.engine.run import Run
@@ -231,14 +240,12 @@ def test_of_two_writers_exactly_one_wins(run: Run, storage: Folder, tmp_path: Pa
     Mirror(storage, run).push()
     for attempt in range(15):
         runs = [pull(storage, tmp_path / f"{attempt}-{number}") for number in range(3)]
-        barrier = threading.Barrier(len(runs))
-        outcomes = race(runs, storage, barrier)
-        assert sorted(outcomes) == ["refused", "refused", "won"]
+        assert sorted(race(runs, storage)) == ["refused", "refused", "won"]
 
 
 def test_two_that_begin_a_run_of_one_name_cannot_both_win(storage: Folder, tmp_path: Path):
     runs = [make_run(tmp_path / str(number)) for number in range(4)]
-    assert sorted(race(runs, storage, threading.Barrier(4))) == [*["refused"] * 3, "won"]
+    assert sorted(race(runs, storage)) == [*["refused"] * 3, "won"]
 
 
 def test_the_one_left_behind_is_told_what_to_do(run: Run, storage: Folder, tmp_path: Path):
@@ -315,8 +322,7 @@ def test_with_nothing_whole_the_error_says_each_reason_and_what_to_do(
     Mirror(storage, run).push()
     index = Mirror(storage, run).push()
     do_damage(storage.root / "study/one/objects" / index.files["config.yaml"][0], "flipped")
-    said = r"config\.yaml of index 2 is damaged; config\.yaml of index 1 .*--new"
-    with pytest.raises(MirrorError, match=said):
+    with pytest.raises(MirrorError, match=r"index 2 is damaged; config\.yaml of index 1 .*--new"):
         pull(storage, tmp_path / "there")
     assert not (tmp_path / "there/study").exists() or not any((tmp_path / "there/study").iterdir())
 
@@ -338,16 +344,6 @@ def steps_in(files: dict[str, list[object]]) -> tuple[int, ...]:
     return tuple(sorted({int(path.split("step_")[1][:8]) for path in files if "step_" in path}))
 
 
-def do_damage(path: Path, how: str) -> None:
-    """Something that disks and people do."""
-    whole = bytearray(path.read_bytes())
-    if how == "missing":
-        path.unlink()
-        return
-    whole[len(whole) // 2] ^= 1
-    path.write_bytes(whole if how == "flipped" else whole[:-1])
-
-
 def missing_objects(far: Path) -> set[str]:
     """What indexes name and nobody can read."""
     indexes = [json.loads(path.read_text()) for path in far.glob("*/*/index/*.json")]
@@ -355,9 +351,10 @@ def missing_objects(far: Path) -> set[str]:
     return named - {path.name for path in far.glob("*/*/objects/*")}
 
 
-def race(runs: list[Run], storage: Folder, barrier: threading.Barrier) -> list[str]:
+def race(runs: list[Run], storage: Folder) -> list[str]:
     """Every run pushes at once, each from its own thread; won or refused."""
     outcomes: list[str] = []
+    barrier = threading.Barrier(len(runs))
 
     def push(run: Run, number: int) -> None:
         (run.folder / "own").write_text(str(number))

@@ -19,6 +19,7 @@ from lmlab.engine.mirror import Mirror, MirrorTakenError, mirrored_runs
 from lmlab.engine.mirroring import Mirroring
 from lmlab.engine.objects import Storage, StorageError, StorageUnreachableError
 from lmlab.engine.run import Run
+from lmlab.engine.s3 import S3
 from lmlab.engine.storage import open_storage
 
 pytestmark = pytest.mark.s3
@@ -78,6 +79,25 @@ def test_a_run_goes_to_the_bucket_and_comes_back(bucket: Bucket, run: Run, tmp_p
     assert all(key.startswith("study/one/") for key in bucket.visible())
     assert mirrored_runs(storage, "study") == {"one": {"created": 1.0}}
     assert pulled(storage, tmp_path / "there") == pushed(run)
+
+
+def test_a_server_may_be_named_by_the_environment(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.direct)
+    assert open_storage(bucket.to).create("a", b"a")
+    assert bucket.visible() == ["a"]
+
+
+@pytest.mark.parametrize("by", ["configuration", "environment"])
+def test_a_server_of_ones_own_is_not_asked_for_as_bucket_dot_host(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, by: str
+):
+    url = "https://store.example"
+    if by == "environment":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    storage = open_storage(bucket.to, endpoint_url=url if by == "configuration" else None)
+    assert isinstance(storage, S3)
+    asked = storage._client.generate_presigned_url("get_object", Params=storage._at("a"))
+    assert asked.startswith(f"{url}/{bucket.name}/pre/fix/a?")
 
 
 def test_of_many_that_create_one_object_one_wins(bucket: Bucket):
