@@ -116,7 +116,11 @@ def mirrored(run: Run, storage: StorageConfig, *, grace_seconds: float) -> Itera
         if not mirroring.finish(max(0.0, grace_seconds - spent - _EXIT_SECONDS)):
             log.error("%s", _said(mirror))
         raise
-    up_to_date = mirroring.finish(END_SECONDS)
+    try:
+        up_to_date = mirroring.finish(END_SECONDS)
+    except Preempted:
+        log.error("%s", _said(mirror))
+        raise
     if mirroring.taken is not None:
         raise mirroring.taken
     if not up_to_date:
