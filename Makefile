@@ -78,6 +78,9 @@ bench: install
 	$(BIN)/python bench/generation.py
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/saving.py
+	$(BIN)/python bench/attention.py
+	$(BIN)/python bench/scaling.py
+	$(BIN)/python bench/kills.py
 
 golden: install
 	LMLAB_GOLDEN=write $(BIN)/pytest tests/golden

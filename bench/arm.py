@@ -1,10 +1,12 @@
 """One arm of the training bench, in a process of its own: `python bench/arm.py NAME STEPS`.
 
-NAME is ours, ours-float32, or {gpt,llama}-{eager,compile}-{autocast,bf16}. Prints one JSON object:
-seconds of each step after the warm-up, losses, parameters, and the GEMM peak measured meanwhile.
+NAME is ours, ours-float32, ours-sdpa, or {gpt,llama}-{eager,compile}-{autocast,bf16}. Prints one
+JSON object: seconds of each step after the warm-up, losses, parameters, and the GEMM peak measured
+meanwhile.
 """
 
 import contextlib
+import functools
 import json
 import sys
 import time
@@ -15,6 +17,7 @@ import torch
 from peers import CONTEXT, D_MODEL, HEADS, LAYERS, PEERS, VOCAB, set_compiled
 
 from lmlab.engine.device import gemm_flops, keep_freed_memory
+from lmlab.models import attention
 from lmlab.models.decoder import Decoder, init_weights
 from lmlab.models.schema import DecoderConfig
 from lmlab.studies.scratch.model import LanguageModeling
@@ -75,8 +78,12 @@ def peer_loss(kind: str, *, compiled: bool, weights: bool) -> tuple[torch.nn.Mod
 
 def build(name: str) -> tuple[torch.nn.Module, Step]:
     """The arm's model and its loss."""
+    if name == "ours-sdpa":
+        attention.causal_products = functools.partial(
+            torch.nn.functional.scaled_dot_product_attention, is_causal=True
+        )
     if name.startswith("ours"):
-        return our_loss(bfloat16=name == "ours")
+        return our_loss(bfloat16=name != "ours-float32")
     kind, mode, precision = name.split("-")
     return peer_loss(kind, compiled=mode == "compile", weights=precision == "bf16")
 
