@@ -9,8 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-from arm import SHAPE
+from arm import SHAPE, random_rows
 from peers import VOCAB
 
 from lmlab.data.loader import Loader
@@ -25,13 +24,6 @@ from lmlab.models.decoder import Decoder, init_weights
 from lmlab.studies.scratch.model import LanguageModeling
 
 ROWS, WARMUP = 8, 3
-
-
-def rows(ids, epoch):  # type: ignore[no-untyped-def]  # numpy ids, as the loader gives them
-    """Random tokens: the cost of a step does not depend on what they say."""
-    generator = torch.Generator().manual_seed(int(ids[0]))
-    tokens = torch.randint(0, VOCAB, (len(ids), SHAPE.context_tokens + 1), generator=generator)
-    return {"tokens": tokens[:, :-1], "targets": tokens[:, 1:]}
 
 
 def main() -> None:
@@ -58,7 +50,7 @@ def main() -> None:
     part = Run(folder, "bench", "scaling", Notice()).part("train")
     with Loader(
         10_000,
-        rows,
+        random_rows,
         batch_size=batch,
         micro_batch_size=ROWS,
         seed=0,

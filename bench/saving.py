@@ -11,9 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import torch
-from arm import BATCH, SHAPE
+from arm import BATCH, SHAPE, random_rows
 from peers import VOCAB
 from rounds import Bench
 
@@ -44,13 +42,6 @@ PROTOCOL = {
 }
 
 
-def rows(ids: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
-    """Random tokens: the cost of a step does not depend on what they say."""
-    generator = torch.Generator().manual_seed(int(ids[0]))
-    tokens = torch.randint(0, VOCAB, (len(ids), SHAPE.context_tokens + 1), generator=generator)
-    return {"tokens": tokens[:, :-1], "targets": tokens[:, 1:]}
-
-
 def step_seconds(plan: Plan) -> list[float]:
     """Wall seconds from the end of each step to the end of the next, saves included."""
     ends: list[float] = []
@@ -66,7 +57,9 @@ def step_seconds(plan: Plan) -> list[float]:
     objective = LanguageModeling(model, validation=None, batch_size=BATCH, packed_apart=False)
     with tempfile.TemporaryDirectory() as folder:
         part = Run(Path(folder), "bench", "saving", Notice()).part("train")
-        with Loader(10_000, rows, batch_size=BATCH, micro_batch_size=BATCH, seed=0) as loader:
+        with Loader(
+            10_000, random_rows, batch_size=BATCH, micro_batch_size=BATCH, seed=0
+        ) as loader:
             train(objective, loader, plan, run=part)
     return [later - earlier for earlier, later in itertools.pairwise(ends)]
 

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -73,12 +74,13 @@ def main() -> int:
     parser.add_argument("--objective", default="noisy")
     parser.add_argument("--shard", default="none")
     parser.add_argument("--micro", type=int, default=2)
+    parser.add_argument("--freeze", type=json.loads, default={})
     # Of this rank, at this step: SIGKILL to itself, or SIGTERM.
     parser.add_argument("--die", default="")
     given = parser.parse_args()
     torch.set_num_threads(1)
     world = join(60.0)
-    plan = toys.make_plan(micro=given.micro, world=world, shard=given.shard)
+    plan = toys.make_plan(micro=given.micro, world=world, shard=given.shard, freeze=given.freeze)
     part = toys.make_part(given.folder)
     objective = make_objective(given.objective)
     rank, _, how = given.die.partition(":")

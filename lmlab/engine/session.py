@@ -64,6 +64,7 @@ class Session:
         self.device = torch.device(plan.decided.device)
         for module in objective.modules.values():
             module.to(self.device).train()
+        # Before anything is frozen: DDP sends no gradient that it was not made with.
         self.forward = self._spread()
         self.total_steps = _total_steps(plan, data)
         self.schedule = build_schedule(
@@ -96,15 +97,10 @@ class Session:
 
     def unfreeze(self) -> None:
         """Parameters under a `freeze` prefix get gradients from their step on, none before."""
-        changed = False
         for prefix, start in self._intervals.freeze.items():
             for name, parameter in self.optimizer.names.items():
                 if name.startswith(prefix):
-                    changed |= parameter.requires_grad != (self.step >= start)
                     parameter.requires_grad_(self.step >= start)
-        if changed and self.plan.decided.shard == "none":
-            # DDP sends the gradients of what was trained when it was made, and of nothing else.
-            self.forward = self._spread()
 
     def moment(self) -> Moment:
         """Now: what a dropped window is taken back to."""
@@ -112,13 +108,19 @@ class Session:
         tensors["generator"] = self.generator.get_state()
         return Moment(plain, tensors, self.data.state_dict())
 
-    def out_of_time(self, *, micro_steps_left: int, seconds_each: float) -> bool:
-        """Whether the rest of a window and a save would outlast the grace after a notice.
+    @property
+    def may_drop_window(self) -> bool:
+        """Whether a window can be left in its midst; several processes would have to agree there.
 
-        Several processes always finish their window: they would have to agree in its midst.
+        What it is taken back to costs a GPU a wait at each step, so it is kept for no other.
         """
+        pieces = self.plan.train.batch_size > self.plan.decided.micro_batch_size
+        return pieces and self.world.size == 1
+
+    def out_of_time(self, *, micro_steps_left: int, seconds_each: float) -> bool:
+        """Whether the rest of a window and a save would outlast the grace after a notice."""
         asked = self.part.run.notice.asked_at
-        if asked is None or self.world.size > 1:
+        if asked is None or not self.may_drop_window:
             return False
         needed = micro_steps_left * seconds_each + self._save_seconds
         grace = self.plan.train.checkpoint.grace_seconds

@@ -53,7 +53,7 @@ def _one_step_after_another(session: Session) -> None:
     if session.step < session.total_steps and session.agree().spent:
         raise _spent(session)
     while session.step < session.total_steps:
-        moment = session.moment()
+        moment = session.moment() if session.may_drop_window else None
         try:
             _one_step(session)
         except _WindowDropped:

@@ -80,6 +80,7 @@ def time_seconds(written: str) -> int:
     else:
         units = {1: (60,), 2: (60, 1), 3: (3600, 60, 1)}[len(fields)]
         seconds = 0
+    # `1-12` is a day and 12 hours: what follows the last field is left out.
     return seconds + sum(field * unit for field, unit in zip(fields, units, strict=False))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from children import in_child
 from torch import nn
 
 from lmlab.engine import checkpoint
@@ -268,7 +269,7 @@ def test_what_is_kept_follows_the_rule_after_every_save(
 
 def test_a_fresh_process_keeps_what_an_earlier_one_found_best(tmp_path: Path):
     scores: dict[int, float | None] = {1: 0.5, 2: 0.7}
-    assert _in_child(lambda: _save_scores(tmp_path, scores)) == 0
+    assert in_child(lambda: _save_scores(tmp_path, scores)) == 0
     _save_scores(tmp_path, {3: 0.9})
     checkpoint.apply_retention(tmp_path, keep_last=1, keep_best=1)
     assert [step for step, _ in checkpoint.checkpoints(tmp_path)] == [3, 1]
@@ -332,19 +333,7 @@ def _save_and_die(folder: Path, *, at: int, when: str) -> int:
         checkpoint.save_file = fatal(checkpoint.save_file)
         checkpoint.save(folder, _snapshot(2), step=2)
 
-    return _in_child(save)
-
-
-def _in_child(work: Callable[[], None]) -> int:
-    """Do it in a process of its own; its exit code."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
-        work()
-        os._exit(0)
-    finally:
-        os._exit(1)
+    return in_child(save)
 
 
 def _assert_unharmed(folder: Path, earlier: Path, said: str) -> None:

@@ -5,11 +5,11 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tiny
+from children import in_child
 from mirror_toys import (
     PATIENCE_SECONDS,
     Hooked,
@@ -388,15 +388,3 @@ def push_and_die(storage: Hooked, run: Run, *, at: int) -> bool:
 
     storage.before = die
     return in_child(lambda: Mirror(storage, run).push()) == 9
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Do it in a process of its own; its exit code."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
-        work()
-        os._exit(0)
-    finally:
-        os._exit(1)

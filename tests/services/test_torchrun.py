@@ -46,6 +46,14 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path, objective: str
         assert norms(together) == pytest.approx(norms(alone), rel=1e-4)
 
 
+def test_what_is_unfrozen_in_mid_training_is_trained_by_both(tmp_path: Path):
+    freeze = ("--objective", "label", "--freeze", '{"tower.inner": 6}')
+    alone = train(tmp_path / "one", *freeze, "--micro", "8", processes=1)
+    together = train(tmp_path / "two", *freeze, "--micro", "4")
+    assert losses(together) == pytest.approx(losses(alone), abs=1e-5)
+    assert norms(together) == pytest.approx(norms(alone), rel=1e-4)
+
+
 @pytest.mark.parametrize("shard", ["none", "zero3"])
 def test_a_killed_process_ends_both_and_the_same_command_ends_as_an_unbroken_run(
     tmp_path: Path, shard: str
