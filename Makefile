@@ -38,9 +38,10 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/python -m lmlab.evidence.documents --check
 
+# Two files at a time, each test on one thread: what runs beside it does not change its bits.
 test: install
-	$(BIN)/pytest -m "not slow and not parity and not slurm and not s3 and not torchrun \
-		and not browser and not gpu and not net"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow and not parity \
+		and not slurm and not s3 and not torchrun and not browser and not gpu and not net"
 
 # Debian's packages, as root: what the tests of real services start and stop themselves.
 services:
@@ -75,6 +76,7 @@ demo: install
 
 bench: install
 	$(BIN)/python bench/training.py
+	$(BIN)/python bench/precision.py
 	$(BIN)/python bench/generation.py
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/saving.py

@@ -1,8 +1,8 @@
 """One arm of the training bench, in a process of its own: `python bench/arm.py NAME STEPS`.
 
-NAME is ours, ours-float32, ours-sdpa, or {gpt,llama}-{eager,compile}-{autocast,bf16}. Prints one
-JSON object: seconds of each step after the warm-up, losses, parameters, and the GEMM peak measured
-meanwhile.
+NAME is ours, ours-float32, ours-other-seed, ours-sdpa, or
+{gpt,llama}-{eager,compile}-{autocast,bf16}. Prints one JSON object: seconds of each step after the
+warm-up, losses, parameters, and the GEMM peak measured meanwhile.
 """
 
 import contextlib
@@ -51,11 +51,11 @@ def random_rows(ids: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
     return {"tokens": tokens[:, :-1], "targets": tokens[:, 1:]}
 
 
-def our_loss(*, bfloat16: bool) -> tuple[torch.nn.Module, Step]:
+def our_loss(*, bfloat16: bool, seed: int = 0) -> tuple[torch.nn.Module, Step]:
     """Float32 master weights, autocast, compiled blocks, our cross-entropy."""
     keep_freed_memory()
     model = Decoder(SHAPE, vocab_size=VOCAB)
-    init_weights(model, seed=0)
+    init_weights(model, seed=seed)
     objective = LanguageModeling(model, validation=None, batch_size=BATCH, packed_apart=False)
     objective.compile()
     generator = torch.Generator()
@@ -91,7 +91,7 @@ def build(name: str) -> tuple[torch.nn.Module, Step]:
             torch.nn.functional.scaled_dot_product_attention, is_causal=True
         )
     if name.startswith("ours"):
-        return our_loss(bfloat16=name != "ours-float32")
+        return our_loss(bfloat16=name != "ours-float32", seed=int(name == "ours-other-seed"))
     kind, mode, precision = name.split("-")
     return peer_loss(kind, compiled=mode == "compile", weights=precision == "bf16")
 

@@ -28,11 +28,13 @@ class Bench:
 
     name: str
     protocol: Mapping[str, Any]
+    # What an arm's values are: one a round, or one a step of a single round.
+    over: str = "rounds"
 
     def record(
         self, arm: str, metric: str, values: Sequence[float], *, unit: str, better: str
     ) -> Record:
-        """The median of `values` and their range; one value a round."""
+        """The median of `values` and their range."""
         machine = {"processor": processor_name(), "system": platform.system(), "threads": 2}
         return Record(
             study="bench",
@@ -49,7 +51,7 @@ class Bench:
             n=len(values),
             n_error=0,
             interval=(min(values), max(values)),
-            interval_method="range over rounds",
+            interval_method=f"range over {self.over}",
             protocol={**self.protocol, **machine, "torch": torch.__version__},
             data={},
             data_kind="generated",
@@ -67,7 +69,7 @@ class Bench:
             low, high = record.interval or (record.value, record.value)
             print(
                 f"{record.arm:<28} {record.metric:<28} {record.value:12.4g} {record.unit:<10} "
-                f"({low:.4g} to {high:.4g}, {record.n} rounds)"
+                f"({low:.4g} to {high:.4g}, {record.n} {self.over})"
             )
         if "--record" in sys.argv:
             write_records(RECORDS / f"bench_{self.name}.jsonl", records)

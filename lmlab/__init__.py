@@ -7,6 +7,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lmlab.engine.run import Run
     from lmlab.launch.notebook import Opened
 
 __all__ = ["open", "run"]
@@ -16,7 +19,7 @@ def run(preset: str, *overrides: str, name: str | None = None, new: bool = False
     """Run a preset with overrides as on the command line, or go on with its run; then open it."""
     from lmlab.launch import notebook
 
-    return notebook.run(preset, *overrides, name=name, new=new)
+    return notebook.run(preset, *overrides, name=name, new=new, failing=_failing_gates)
 
 
 def open(reference: str) -> "Opened":
@@ -24,6 +27,12 @@ def open(reference: str) -> "Opened":
     from lmlab.launch import notebook
 
     return notebook.open_reference(reference)
+
+
+def _failing_gates(run: "Run", phases: "Sequence[str]") -> list[str]:
+    from lmlab.evidence.gates.phases import failing_gates
+
+    return failing_gates(run, phases)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,6 @@
 """The commands. Nothing heavy is imported before a command needs it, so that help comes at once."""
 
 import importlib
-import json
 import logging
 import os
 import re
@@ -13,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from lmlab.evidence import commands as evidence_commands
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -20,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="A laboratory for language-model experiments whose results can be trusted.",
 )
+app.add_typer(evidence_commands.app)
 
 PRESET = typer.Argument(help="A preset, such as scratch/demo; `lmlab list` shows them.")
 OVERRIDES = typer.Argument(help="Settings as key=value.", show_default=False)
@@ -36,7 +38,7 @@ _DASHED = re.compile(r"--([a-z_]+\.[a-z0-9_.]+)(?:=(.*))?", re.DOTALL)
 def list_presets() -> None:
     """Studies and presets: the question, and the last run's state."""
     presets = importlib.import_module("lmlab.engine.presets")
-    latest = _latest_states()
+    latest = importlib.import_module("lmlab.engine.latest").latest_states()
     for study in dict.fromkeys(one.study for one in presets.list_presets()):
         print(study)
         for preset in presets.list_presets():
@@ -68,6 +70,10 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     new: Annotated[bool, typer.Option("--new", help="Start another run.")] = False,
     steps: Annotated[str, typer.Option(help="Only these steps: a,b.")] = "",
+    phases: Annotated[str, typer.Option(help="Only these phases: a,b or 2-4.")] = "",
+    why: Annotated[
+        str | None, typer.Option("--continue", help="Why a failing gate is not to stop it.")
+    ] = None,
     redo: Annotated[str | None, typer.Option(help="Run a finished step again.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     on: Annotated[Where, typer.Option("--on", help="Where it runs.")] = "local",
@@ -77,13 +83,10 @@ def run(
     """Run a preset; running it again is how it resumes."""
     local = importlib.import_module("lmlab.launch.local")
     config_module = importlib.import_module("lmlab.engine.config")
-    steps_module = importlib.import_module("lmlab.engine.steps")
     resolved = config_module.load_preset(preset, overrides or [])
-    chosen_steps = tuple(filter(None, steps.split(",")))
     # Before a run is made for it: a wrong name leaves no folder behind.
-    asked = [*chosen_steps, *filter(None, [redo])]
-    steps_module.choose_steps(steps_module.study_steps(resolved.config.study), asked)
-    options = local.Options(name=name, new=new, steps=chosen_steps, redo=redo)
+    chosen_steps = local.step_names(resolved, steps, phases=phases, redo=redo)
+    options = local.Options(name=name, new=new, steps=chosen_steps, redo=redo, why=why)
     if on == "cloud":
         cloud = importlib.import_module("lmlab.launch.cloud")
         raise typer.Exit(
@@ -113,8 +116,8 @@ def run(
         print("\n".join(slurm.submit(resolved, chosen, options)))
         return
     launcher = importlib.import_module(f"lmlab.launch.{on}")
-    launcher.start(resolved, chosen, options)
-    print(_report(chosen.run))
+    launcher.start(resolved, chosen, options, _failing_gates)
+    print(_conclude(chosen.run))
 
 
 @app.command()
@@ -141,7 +144,8 @@ def step(
     overrides: Annotated[list[str] | None, OVERRIDES] = None,
 ) -> None:
     """One step of an existing run: what torchrun and batch scripts start."""
-    importlib.import_module("lmlab.launch.step").run_step(reference, name, overrides or [])
+    module = importlib.import_module("lmlab.launch.step")
+    module.run_step(reference, name, overrides or [], _failing_gates)
 
 
 @app.command("eval")
@@ -157,21 +161,22 @@ def evaluate(
             f"{reference}: eval takes a whole run; evaluate.checkpoint=best chooses a checkpoint"
         )
     local.evaluate_again(found, overrides or [])
-    print(_report(found.run))
+    print(_conclude(found.run))
 
 
 @app.command()
 def status(
     reference: Annotated[str | None, typer.Argument(help="A run; all of them without.")] = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Anew until Ctrl-C.")] = False,
 ) -> None:
-    """What each run is doing, or has done."""
+    """What each run is doing, or has done; without a name also as runs/index.html."""
+    if not watch:
+        print("\n".join(_status(reference)))
+        return
     overview = importlib.import_module("lmlab.evidence.overview")
-    print("\n".join(overview.lines(reference)))
-    if reference is not None:
-        references = importlib.import_module("lmlab.engine.references")
-        slurm = importlib.import_module("lmlab.launch.slurm")
-        found = references.resolve(reference, finished=False).run
-        print("".join(f"{line}\n" for line in slurm.job_lines(found)), end="")
+    for frame in overview.frames(lambda: _status(reference), terminal=sys.stdout.isatty()):
+        print(frame, end="", flush=True)
 
 
 @app.command()
@@ -236,14 +241,20 @@ def export(
 
 @app.command()
 def report(
-    reference: Annotated[str, REFERENCE],
+    references: Annotated[
+        list[str], typer.Argument(help="A run, a study's name, or several runs.")
+    ],
     *,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an edited page.")] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print it with Chromium, too.")] = False,
 ) -> None:
-    """Make a run's page again from what is on disk."""
-    references = importlib.import_module("lmlab.engine.references")
-    page = importlib.import_module("lmlab.evidence.report")
-    print(page.write_report(references.resolve(reference).run, force=force))
+    """Make the page of a run, or of several, again from what is on disk."""
+    page = importlib.import_module("lmlab.evidence.pages.study_report").report(
+        references, force=force
+    )
+    print(page)
+    if pdf:
+        print(importlib.import_module("lmlab.evidence.pages.pdf").write_pdf(page))
 
 
 @app.command()
@@ -342,8 +353,10 @@ def _plain_overrides(arguments: Sequence[str]) -> list[str]:
 def _inference(reference: str) -> Any:
     """The model that a reference names, opened by its study."""
     found = importlib.import_module("lmlab.engine.references").resolve(reference)
+    # First: results that were imported have no model, and their study may be no package.
+    part = found.model_part()
     module = importlib.import_module(f"lmlab.studies.{found.run.study}.inference")
-    return module.open_model(found.model_part(), at=found.at)
+    return module.open_model(part, at=found.at)
 
 
 def _say(line: str) -> None:
@@ -351,32 +364,26 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _report(made: Any) -> str:
-    page = importlib.import_module("lmlab.evidence.report")
-    return f"report: {page.write_report(made)}"
+def _failing_gates(run: Any, phases: Sequence[str]) -> list[str]:
+    return importlib.import_module("lmlab.evidence.gates.phases").failing_gates(run, phases)
 
 
-def _latest_states() -> dict[str, str]:
-    """preset -> state of its newest run, read from two small files a run."""
-    root = Path(os.environ.get("LMLAB_RUNS", "runs"))
-    found: dict[str, tuple[float, str]] = {}
-    for path in root.glob("*/*/manifest.json"):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        status = path.with_name("status.json")
-        steps = json.loads(status.read_text(encoding="utf-8"))["steps"] if status.exists() else {}
-        states = [step["state"] for step in steps.values()]
-        state = next((one for one in states if one != "done"), "done" if states else "-")
-        if state == "running" and not _is_held(path.with_name("lock")):
-            state = "interrupted"
-        newest = max(found.get(manifest["preset"], (0.0, "")), (manifest["created"], state))
-        found[manifest["preset"]] = newest
-    return {preset: state for preset, (_, state) in found.items()}
+def _conclude(made: Any) -> str:
+    return "\n".join(importlib.import_module("lmlab.evidence.conclude").conclude(made))
 
 
-def _is_held(path: Path) -> bool:
-    lock = importlib.import_module("lmlab.engine.lock")
-    holder = lock.read_holder(path)
-    return holder is not None and lock.is_alive(path, holder)
+def _status(reference: str | None) -> list[str]:
+    """The run's own files, and what the machines and clusters that it was given to say."""
+    overview = importlib.import_module("lmlab.evidence.overview")
+    if reference is None:
+        entries = overview.read_entries()
+        importlib.import_module("lmlab.evidence.pages.index").write_index(entries)
+        return overview.summaries(entries)
+    references = importlib.import_module("lmlab.engine.references")
+    rental = importlib.import_module("lmlab.launch.rental")
+    slurm = importlib.import_module("lmlab.launch.slurm")
+    found = references.resolve(reference, finished=False).run
+    return [*overview.details(found), *rental.lines(found), *slurm.job_lines(found)]
 
 
 if __name__ == "__main__":

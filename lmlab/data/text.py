@@ -2,7 +2,7 @@
 
 import hashlib
 import runpy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
@@ -16,7 +16,7 @@ from lmlab.data.pydocs import LICENCE as PYTHON_LICENCE
 from lmlab.data.pydocs import pydocs
 from lmlab.data.schema import Custom, Files, Mixture, Named, PyDocs, Stories, TextConfig
 from lmlab.data.sources import find_source
-from lmlab.data.stories import Split, stories
+from lmlab.data.stories import Split, Story, stories
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 BLANK_LINES_BEFORE = r"(?<=\n\n)(?!\n)(?!\Z)"
@@ -100,16 +100,21 @@ def draw_mixture(sizes: Sequence[int], weights: Sequence[float], *, seed: int) -
     return draws
 
 
-def _stories(config: Stories, split: Split) -> TextSplit:
+def told_stories(config: Stories, split: Split) -> Iterator[Story]:
+    """The stories of a split, each with the truth behind its text."""
     counts = {
         "train": config.documents,
         "validation": config.validation_documents,
         "test": config.test_documents,
     }
+    return stories(split, counts[split], seed=config.seed)
+
+
+def _stories(config: Stories, split: Split) -> TextSplit:
     return TextSplit(
         name="stories",
         split=split,
-        documents=[story.text for story in stories(split, counts[split], seed=config.seed)],
+        documents=[story.text for story in told_stories(config, split)],
         data_kind="generated",
         licence="Apache-2.0",
         joiner="\n\n",

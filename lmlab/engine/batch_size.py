@@ -35,6 +35,7 @@ class Found:
     """The largest batch size tried that kept within the limit, and every try in order."""
 
     batch_size: int
+    free_bytes: int
     limit_bytes: int
     probes: tuple[Probe, ...]
 
@@ -60,7 +61,7 @@ def find_batch_size(try_step: Callable[[int], int], *, free_bytes: int, largest:
             f"a batch of one row needs more than {SHARE_OF_FREE:.0%} of the {free_bytes / 1e9:.2f} "
             "GB that are free; take a smaller model or context, or gradient checkpointing"
         )
-    return Found(fits, limit, tuple(probes))
+    return Found(fits, free_bytes, limit, tuple(probes))
 
 
 def rough_batch_size(

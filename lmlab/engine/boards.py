@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import yaml
 from torch.utils.tensorboard import SummaryWriter
 
 from lmlab.engine.run import Part, read_json, write_json
@@ -71,6 +72,7 @@ class Wandb:
                 id=_run_id(part, config),
                 resume="allow",
                 name=f"{part.run.reference}:{part.name}",
+                config=_settings(part),
                 dir=str(part.folder),
                 # An earlier training's run may still be sending.
                 reinit="create_new",
@@ -112,6 +114,12 @@ def _run_id(part: Part, config: WandbConfig) -> str:
     chosen = config.id or uuid.uuid4().hex
     write_json(path, {"id": chosen, "project": config.project})
     return chosen
+
+
+def _settings(part: Part) -> dict[str, Any]:
+    """The run's resolved configuration, as it lies beside it."""
+    path = part.run.config_path
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _import_wandb() -> Any:

@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lmlab.engine.distributed import Shard, World, from_main
+from lmlab.engine.provenance import processor_name
 from lmlab.engine.run import Part, cache_folder, read_json, write_json
 from lmlab.engine.schema import DeviceConfig, TrainConfig
 from lmlab.engine.throughput import dense_peak
@@ -189,16 +189,6 @@ def machine() -> dict[str, Any]:
     }
     facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return facts
-
-
-def processor_name() -> str:
-    """The processor's own name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def peak_flops(device: str) -> float:

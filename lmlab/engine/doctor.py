@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 import torch
@@ -110,8 +110,10 @@ def report_batch_size(preset: str, overrides: Sequence[str]) -> list[str]:
         for one in sorted(found.probes, key=lambda one: one.batch_size)
     }
     rows = f"{found.batch_size}{' or more' if found.batch_size == LARGEST_BATCH else ''}"
+    rough = _sizing(resolved.config).rough_rows(resolved.config, found.free_bytes)
     return [
         *(f"{batch_size:>4} rows {said:>12}" for batch_size, said in held.items()),
+        f"{rough:>4} rows by the rough formula, which knows neither layers nor vocabulary",
         f"limit     {found.limit_bytes / 1e6:>12,.0f} MB, {SHARE_OF_FREE:.0%} of what is free",
         f"largest micro-batch measured: {rows}; records: {folder / 'results.jsonl'}",
     ]
@@ -119,12 +121,15 @@ def report_batch_size(preset: str, overrides: Sequence[str]) -> list[str]:
 
 def measure_batch_size(config: StudyConfig) -> Found:
     """The largest micro-batch of the study's own training step on this machine."""
-    sizing = importlib.import_module(f"lmlab.studies.{config.study}.sizing")
     return find_batch_size(
-        measured_apart(partial(sizing.training_step, config)),
+        measured_apart(partial(_sizing(config).training_step, config)),
         free_bytes=free_bytes(choose_device(config.device.kind)),
         largest=LARGEST_BATCH,
     )
+
+
+def _sizing(config: StudyConfig) -> Any:
+    return importlib.import_module(f"lmlab.studies.{config.study}.sizing")
 
 
 def batch_size_records(resolved: Resolved, found: Found) -> list[Record]:

@@ -19,5 +19,7 @@ def write_items(path: Path, items: Iterable[Item]) -> None:
 
 
 def read_items(path: Path) -> pd.DataFrame:
-    """Columns part, arm, at (JSON), metric, item_id, cluster_id, seed, value, error."""
-    return pd.read_parquet(path)
+    """Columns part, arm, at (JSON), metric, item_id, cluster_id, seed, value, weight, error."""
+    found = pd.read_parquet(path)
+    # Written before items had a weight: each was one answer.
+    return found if "weight" in found else found.assign(weight=1.0)

@@ -54,10 +54,10 @@ class Monitor:
     earlier_seconds: float
     # What earlier attempts cost at their own rates; None where one of them had none: then all of
     # their time is billed at the present one.
-    earlier_cost_usd: float | None = None
-    budget_usd: float | None = None
+    earlier_cost_usd: float | None
+    budget_usd: float | None
     _started: float = field(init=False)
-    _last: float | None = None
+    _last: float | None = field(init=False, default=None)
     _process: psutil.Process = field(default_factory=psutil.Process)
 
     def __post_init__(self) -> None:

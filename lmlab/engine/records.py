@@ -72,7 +72,11 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One scored item behind a record: what a paired test needs."""
+    """One scored item behind a record: what a paired test needs.
+
+    `value` is a sum over `weight` units (1 answer; the words of a document for its NLL), so that
+    the items of an arm give its score as sum of values over sum of weights.
+    """
 
     part: str
     arm: str
@@ -82,6 +86,7 @@ class Item:
     cluster_id: str
     seed: int
     value: float | None
+    weight: float = 1.0
     error: str | None = None
 
 

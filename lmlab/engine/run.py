@@ -1,6 +1,7 @@
 """A run and its parts on disk. The only file that knows where things lie."""
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -8,7 +9,8 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +85,16 @@ class Run:
         """The page."""
         return self.folder / "report.html"
 
+    @property
+    def notes_path(self) -> Path:
+        """What people wrote about the run: {time, text} a line."""
+        return self.folder / "notes.jsonl"
+
+    @property
+    def provenance(self) -> Path:
+        """The texts behind the manifest's hashes: `<sha256>.diff`, `<sha256>.txt`."""
+        return self.folder / "provenance"
+
     def part(self, name: str) -> "Part":
         """A training inside the run; its folder is made."""
         if not all(_NAME.fullmatch(piece) for piece in name.split("/")):
@@ -128,11 +140,12 @@ class Run:
 
     def forget_step(self, step: str, *, parts: Iterable[str]) -> None:
         """The step and its evaluations count as never done; its trainings are put aside."""
-        status = self.status()
-        for name, entry in status["steps"].items():
-            if name.split("@")[0] == step:
-                status["steps"][name] = {"state": "pending", "attempt": entry["attempt"]}
-        write_json(self.folder / "status.json", status)
+        with _alone(self.folder):
+            status = self.status()
+            for name, entry in status["steps"].items():
+                if name.split("@")[0] == step:
+                    status["steps"][name] = {"state": "pending", "attempt": entry["attempt"]}
+            write_json(self.folder / "status.json", status)
         for name in parts:
             aside = self.folder / "redone" / f"{name}-{time.time_ns()}"
             if (self.folder / name).exists():
@@ -141,10 +154,11 @@ class Run:
 
     def set_status(self, step: str, **values: Any) -> None:
         """Change what `status.json` says of a step."""
-        status = self.status()
-        status["steps"][step] = status["steps"].get(step, {}) | values
-        status |= {"host": socket.gethostname(), "pid": os.getpid(), "updated": time.time()}
-        write_json(self.folder / "status.json", status)
+        with _alone(self.folder):
+            status = self.status()
+            status["steps"][step] = status["steps"].get(step, {}) | values
+            status |= {"host": socket.gethostname(), "pid": os.getpid(), "updated": time.time()}
+            write_json(self.folder / "status.json", status)
 
     def log_path(self, attempt: int) -> Path:
         """What one start of the run said."""
@@ -235,8 +249,9 @@ class Results:
     def replace(self, step: str, records: Iterable[Record]) -> None:
         """The records of `step` become these; a step that runs twice leaves one set, not two."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        kept = [record for record in self.records() if record.step != step]
-        write_records(self.folder / "results.jsonl", [*kept, *records])
+        with _alone(self.folder):
+            kept = [record for record in self.records() if record.step != step]
+            write_records(self.folder / "results.jsonl", [*kept, *records])
 
     def items_path(self, name: str) -> Path:
         """The items of one metric (see `engine.items`)."""
@@ -347,14 +362,30 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Plain values of a file; empty where there is none."""
+    """Plain values of a file; empty where there is none. Raises ValueError for what is no JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}); it was cut or edited") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no JSON object; it was edited")
+    return found
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time reads a file and writes it anew: phases that run at once share some."""
+    with (folder / ".guard").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        yield
 
 
 def _created(path: Path) -> float:
     """When the run was made: its manifest says, since folders change their times when copied."""
-    manifest = read_json(path.parent / "manifest.json")
-    return float(manifest.get("created", path.stat().st_mtime))
+    try:
+        return float(read_json(path.parent / "manifest.json")["created"])
+    except (ValueError, TypeError, KeyError):
+        # None, or damaged: `lmlab status` says so, and the other runs are found all the same.
+        return path.stat().st_mtime

@@ -1,6 +1,7 @@
 """The values that every study's configuration is made of: frozen, typed, and free of torch."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -9,8 +10,10 @@ from pydantic import (
     Field,
     JsonValue,
     PlainSerializer,
+    ValidationError,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lmlab.engine.durations import Duration, Interval, parse_duration, parse_interval
 
@@ -20,12 +23,50 @@ SaveEvery = Annotated[Interval, BeforeValidator(parse_interval), PlainSerializer
 
 # A free field changes no trained weight: it may differ when a run goes on.
 FREE: dict[str, JsonValue] = {"free": True}
+_NO_NUMBER = PydanticCustomError("boolean", "a number is wanted, not true or false")
+
+
+# Above what uses them: a default below is a group of settings that is checked on import.
+def _is_number(annotation: Any) -> bool:
+    """Whether numbers are wanted there; groups of settings check their own."""
+    return any(one in (int, float) for one in _types_in(annotation))
+
+
+def _types_in(annotation: Any) -> Iterator[Any]:
+    """`dict`, `str` and `int` of `dict[str, int]`."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from _types_in(inner)
+
+
+def _holds_boolean(value: Any) -> bool:
+    match value:
+        case dict():
+            return any(map(_holds_boolean, value.values()))
+        case list() | tuple():
+            return any(map(_holds_boolean, value))
+        case _:
+            return isinstance(value, bool)
 
 
 class Values(BaseModel):
     """A frozen group of settings in which an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_boolean_for_a_number(cls, values: Any) -> Any:
+        """pydantic would read `true` as 1."""
+        given = values if isinstance(values, dict) else {}
+        wrong = [
+            InitErrorDetails(type=_NO_NUMBER, loc=(name,), input=given[name])
+            for name, field in cls.model_fields.items()
+            if _holds_boolean(given.get(name)) and _is_number(field.annotation)
+        ]
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return values
 
 
 class ScheduleConfig(Values):
@@ -202,6 +243,8 @@ class LaunchConfig(Values):
     signal_seconds: int = Field(default=120, ge=10)
     # Cells of a sweep that run at once: array tasks, or local worker processes.
     concurrent: int = Field(default=1, ge=1)
+    # Independent phases of a run at once, each in a process of its own.
+    workers: int = Field(default=1, ge=1)
     # Shell lines before the command: modules, environments. They run as they are written.
     setup: tuple[str, ...] = ()
     cloud: CloudConfig = CloudConfig()

@@ -27,7 +27,8 @@ class Step:
 
     `reads` names the sections of the configuration on which its result depends. An `evaluation`
     may be run with other settings on a finished run; its results then lie apart. `parts` are the
-    trainings that it makes.
+    trainings that it makes. Steps of one `phase` stand together, with gates behind them (see
+    `engine.phases`).
     """
 
     name: str
@@ -36,6 +37,7 @@ class Step:
     needs: tuple[str, ...] = ()
     evaluation: bool = False
     parts: tuple[str, ...] = ()
+    phase: str | None = None
 
 
 def study_steps(study: str) -> tuple[Step, ...]:

@@ -24,8 +24,19 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """What a run is and what it measured; `warnings` says what could not be read."""
+
+    run: Run
+    manifest: dict[str, Any]
+    steps: dict[str, dict[str, Any]]
+    records: list[Record]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
 class Material:
-    """All that a report is made of; `warnings` says what could not be read."""
+    """All that the page of a run is made of."""
 
     run: Run
     manifest: dict[str, Any]
@@ -40,6 +51,24 @@ class Material:
 def read_run(run: Run) -> Material:
     """Read what is there; what is damaged is left out and said, the rest stays."""
     said: list[str] = []
+    summary = read_summary(run)
+    return Material(
+        run=run,
+        manifest=summary.manifest,
+        steps=summary.steps,
+        records=summary.records,
+        trainings=read_trainings(run, said=said),
+        samples=[
+            sample for results in run.all_results() for sample in _samples(results, run, said)
+        ],
+        config=_config(run, said),
+        warnings=[*summary.warnings, *said],
+    )
+
+
+def read_summary(run: Run) -> Summary:
+    """The small files and the records."""
+    said: list[str] = []
     manifest = _read(run.manifest, where="manifest.json", said=said)
     if not manifest:
         said.append("There is no manifest: the commit and the command behind this run are unknown.")
@@ -47,18 +76,14 @@ def read_run(run: Run) -> Material:
     records = [record for results in run.all_results() for record in _records(results, run, said)]
     if not records:
         said.append("There are no records yet: nothing has been measured.")
-    return Material(
-        run=run,
-        manifest=manifest,
-        steps=steps,
-        records=_distinct(records, said),
-        trainings=[_training(part, said) for part in run.parts()],
-        samples=[
-            sample for results in run.all_results() for sample in _samples(results, run, said)
-        ],
-        config=_config(run, said),
-        warnings=[*_unfinished(steps, run), *said],
-    )
+    distinct = _distinct(records, said)
+    warnings = [*_unfinished(steps, run), *_continued(manifest), *said]
+    return Summary(run, manifest, steps, distinct, warnings)
+
+
+def read_trainings(run: Run, *, said: list[str]) -> list[Training]:
+    """Every part's status and logs."""
+    return [_training(part, said) for part in run.parts()]
 
 
 def _read(read: Callable[[], dict[str, Any]], *, where: str, said: list[str]) -> dict[str, Any]:
@@ -149,6 +174,15 @@ def _unfinished(steps: dict[str, dict[str, Any]], run: Run) -> list[str]:
             case "running":
                 found.append(f"Step {name} is still running: this page shows a moment of it.")
     return found
+
+
+def _continued(manifest: dict[str, Any]) -> list[str]:
+    """What was begun in spite of a gate."""
+    return [
+        f"Phase {one['phase']} was begun although a gate failed: {'; '.join(one['gates'])}. The "
+        f"reason given: {one['why']}"
+        for one in manifest.get("continued", [])
+    ]
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

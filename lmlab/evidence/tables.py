@@ -25,7 +25,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers that may be compared, the best first; `columns` are fields in which they differ."""
+    """Numbers that may be compared, the best first.
+
+    `columns` are fields in which the rows differ; `data` are names of data in whose hash they do.
+    """
 
     metric: str
     unit: str
@@ -35,6 +38,7 @@ class Table:
     protocol_hash: str
     scale: tuple[float, float, str]
     columns: tuple[str, ...]
+    data: tuple[str, ...]
     rows: tuple[Row, ...]
 
     @property
@@ -80,6 +84,12 @@ def marks(record: Record) -> tuple[str, ...]:
     return tuple(name for name, holds in conditions.items() if holds)
 
 
+def finite_interval(record: Record) -> tuple[float, float] | None:
+    """None also for an interval that was written with a bound that is no number."""
+    ends = record.interval
+    return ends if ends is not None and all(map(math.isfinite, ends)) else None
+
+
 def number(value: int | float | None) -> str:
     """Four digits at most beyond the leading ones: `30,112`, `96.31`, `0.0003000`."""
     if value is None:
@@ -104,10 +114,10 @@ def conditions(at: Mapping[str, Any]) -> str:
 
 def _table(records: Sequence[Record]) -> Table:
     first = records[0]
-    ends = [end for record in records for end in (record.value, *(record.interval or ()))]
+    ends = [end for record in records for end in (record.value, *(finite_interval(record) or ()))]
     scale = _scale(min(ends), max(ends))
     ordered = sorted(records, key=lambda one: one.value, reverse=first.better == "higher")
-    fields = ("part", "seed", "training_step", "data")
+    fields = ("run", "part", "seed", "training_step")
     varying = [name for name in fields if len(_values(records, name)) > 1]
     return Table(
         metric=first.metric,
@@ -118,12 +128,13 @@ def _table(records: Sequence[Record]) -> Table:
         protocol_hash=first.protocol_hash,
         scale=scale,
         columns=tuple(varying),
+        data=_differing_data(records),
         rows=tuple(_row(record, scale) for record in ordered),
     )
 
 
 def _row(record: Record, scale: tuple[float, float, str]) -> Row:
-    ends = record.interval
+    ends = finite_interval(record)
     return Row(
         record=record,
         control=is_control(record),
@@ -150,3 +161,9 @@ def _values(records: Sequence[Record], name: str) -> set[str]:
     """The distinct values of a field; a control that was never trained has no step to differ in."""
     values = [vars(record)[name] for record in records]
     return {json.dumps(value, sort_keys=True) for value in values if value is not None}
+
+
+def _differing_data(records: Sequence[Record]) -> tuple[str, ...]:
+    """Names of the data of which not every record holds the same."""
+    names = dict.fromkeys(name for record in records for name in record.data)
+    return tuple(name for name in names if len({record.data.get(name) for record in records}) > 1)

@@ -42,7 +42,10 @@ def judge(tables: Sequence[Table]) -> Verdict:
         f"{_reached(subject, table)}; {against}.",
         standing,
         marks=found,
-        caveats=tuple(_CAVEATS[mark] for mark in found if mark in _CAVEATS),
+        caveats=(
+            *(_CAVEATS[mark] for mark in found if mark in _CAVEATS),
+            *(_overlapping(overlap) for overlap in overlaps_of(subject, tables)),
+        ),
         record=subject,
     )
 
@@ -57,6 +60,25 @@ def companions(verdict: Verdict, tables: Sequence[Table]) -> list[Record]:
         if (record.arm, record.at, record.seed) == (subject.arm, subject.at, subject.seed):
             found.setdefault(record.metric, record)
     return list(found.values())
+
+
+def overlaps_of(record: Record, tables: Sequence[Table]) -> list[Record]:
+    """How much of the record's text was trained on: what was measured of the same data."""
+    return [
+        row.record
+        for table in tables
+        for row in table.rows
+        if row.record.metric.startswith("overlap_")
+        and row.record.at == record.at
+        and row.record.data.items() <= record.data.items()
+    ]
+
+
+def _overlapping(record: Record) -> str:
+    return (
+        f"{words(record.metric).capitalize()} of the scored text with the training text: "
+        f"{record.value:.2%}."
+    )
 
 
 def _subject(table: Table) -> Record:

@@ -92,6 +92,8 @@ def _command(resolved: Resolved, options: Options, *, name: str) -> tuple[str, .
         asked += ["--steps", ",".join(options.steps)]
     if options.redo is not None:
         asked += ["--redo", options.redo]
+    if options.why is not None:
+        asked += ["--continue", options.why]
     if resolved.config.launch.processes > 1:
         asked += ["--on", "torchrun"]
     return tuple(asked)

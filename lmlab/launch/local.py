@@ -12,7 +12,9 @@ from lmlab.engine.lock import RunIsBusyError, locked
 from lmlab.engine.mirror import Mirror
 from lmlab.engine.mirroring import mirrored
 from lmlab.engine.notices import watched
-from lmlab.engine.provenance import command_line, provenance
+from lmlab.engine.objects import StorageUnreachableError
+from lmlab.engine.phases import Phase, Wave, steps_of_phases, study_waves
+from lmlab.engine.provenance import command_line, provenance, sources
 from lmlab.engine.references import Reference, same_training
 from lmlab.engine.run import (
     Run,
@@ -34,7 +36,8 @@ from lmlab.engine.steps import (
     step_states,
     study_steps,
 )
-from lmlab.launch.mirrored import find_mirror, grace_seconds
+from lmlab.launch.mirrored import GLANCE_SECONDS, find_mirror, grace_seconds
+from lmlab.launch.phases import Failing, allow, check_gates, no_gates, run_at_once
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,14 @@ class Options:
     new: bool = False
     steps: tuple[str, ...] = ()
     redo: str | None = None
+    # Why failing gates are not to stop it.
+    why: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.why is not None and not self.why.strip():
+            raise ValueError(
+                "--continue needs a reason; it is kept with the run and shown in its page"
+            )
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,17 @@ class Chosen:
 
     run: Run
     state: Literal["new", "unfinished", "finished", "running"]
+
+
+def step_names(resolved: Resolved, steps: str, *, phases: str, redo: str | None) -> tuple[str, ...]:
+    """The steps of `--steps a,b` or `--phases 2-4`, checked; none where all are meant."""
+    every, chosen = study_steps(resolved.config.study), tuple(filter(None, steps.split(",")))
+    choose_steps(every, [*chosen, *filter(None, [redo])])
+    if not phases:
+        return chosen
+    if chosen:
+        raise ValueError("give either --steps or --phases")
+    return tuple(step.name for step in steps_of_phases(every, phases))
 
 
 def choose_run(resolved: Resolved, options: Options) -> Chosen:
@@ -67,10 +89,12 @@ def choose_run(resolved: Resolved, options: Options) -> Chosen:
     if found is None and (mirror := _mirror(resolved, options)) is not None:
         mirror.pull()
         found = find_run(resolved, options)
-    if found is not None:
-        return found
-    name = new_name(resolved, options)
-    return Chosen(_create(resolved, name, unique=options.name is None), "new")
+    if found is None:
+        name = new_name(resolved, options)
+        found = Chosen(_create(resolved, name, unique=options.name is None), "new")
+    if options.why is not None and found.state != "running":
+        allow(found.run, options.why)
+    return found
 
 
 def find_run(resolved: Resolved, options: Options) -> Chosen | None:
@@ -84,8 +108,13 @@ def new_name(resolved: Resolved, options: Options) -> str:
     return options.name or default_name(*resolved.config.describe(), special)
 
 
-def start(resolved: Resolved, chosen: Chosen, options: Options) -> None:
-    """Run what is not done. Raises RunIsBusyError, Preempted, or what a step raised."""
+def start(
+    resolved: Resolved, chosen: Chosen, options: Options, failing: Failing = no_gates
+) -> None:
+    """Run what is not done; `failing` judges the gates between phases.
+
+    Raises RunIsBusyError, Preempted, GateFailedError, or what a step raised.
+    """
     run, config = chosen.run, resolved.config
     steps = study_steps(config.study)
     wanted = choose_steps(steps, options.steps) if options.steps else list(steps)
@@ -101,10 +130,29 @@ def start(resolved: Resolved, chosen: Chosen, options: Options) -> None:
         _note_attempt(run, resolved)
         for step in again:
             forget(step.name, steps, run)
-        for step in wanted:
-            run_steps([step], config, run)
-            if run.mirror is not None:
-                run.mirror.request()
+        for wave in study_waves(steps):
+            _run_wave(_left(wave, wanted), resolved, run, failing)
+
+
+def _left(wave: Wave, wanted: Sequence[Step]) -> Wave:
+    """What is wanted of each phase; not those of which nothing is."""
+    chosen = [(phase.name, tuple(step for step in phase.steps if step in wanted)) for phase in wave]
+    return tuple(Phase(name, steps) for name, steps in chosen if steps)
+
+
+def _run_wave(wave: Wave, resolved: Resolved, run: Run, failing: Failing) -> None:
+    config, steps = resolved.config, study_steps(resolved.config.study)
+    states = step_states(steps, config, run)
+    open_phases = _left(wave, [step for step in steps if states[step.name] != "done"])
+    if open_phases:
+        check_gates(open_phases[0].steps[0], steps, run, failing)
+    if len(open_phases) > 1 and config.launch.workers > 1:
+        run_at_once(open_phases, resolved, run)
+        return
+    for step in (step for phase in wave for step in phase.steps):
+        run_steps([step], config, run)
+        if run.mirror is not None:
+            run.mirror.request()
 
 
 def evaluate_again(reference: Reference, overrides: Sequence[str]) -> None:
@@ -128,16 +176,30 @@ def describe(resolved: Resolved, options: Options) -> list[str]:
     steps = study_steps(resolved.config.study)
     wanted = choose_steps(steps, options.steps) if options.steps else list(steps)
     found = find_run(resolved, options)
-    mirror = None if found else _mirror(resolved, options)
-    elsewhere = f"run: pulled from {mirror}" if mirror else "run: a new one"
-    lines = [f"run: {found.run.reference} ({found.state})" if found else elsewhere]
+    lines = [
+        f"run: {found.run.reference} ({found.state})" if found else _elsewhere(resolved, options)
+    ]
     states = step_states(steps, resolved.config, found.run) if found else {}
-    lines += [f"step {step.name}: {states.get(step.name, 'pending')}" for step in wanted]
+    lines += [
+        f"{f'phase {step.phase}, ' if step.phase else ''}"
+        f"step {step.name}: {states.get(step.name, 'pending')}"
+        for step in wanted
+    ]
     return lines + [f"{name}: {value}" for name, value in resolved.config.estimate().items()]
 
 
 def _mirror(resolved: Resolved, options: Options) -> Mirror | None:
     return find_mirror(resolved, name=options.name, new=options.new)
+
+
+def _elsewhere(resolved: Resolved, options: Options) -> str:
+    """Where the run comes from that is not here."""
+    asked = {"name": options.name, "new": options.new}
+    try:
+        mirror = find_mirror(resolved, **asked, patience_seconds=GLANCE_SECONDS)
+    except StorageUnreachableError as error:
+        return f"run: a new one, unless it lies in the mirror: {error}"
+    return f"run: pulled from {mirror}" if mirror else "run: a new one"
 
 
 def _existing(resolved: Resolved, options: Options, steps: tuple[Step, ...]) -> Chosen | None:
@@ -205,6 +267,9 @@ def _note_attempt(run: Run, resolved: Resolved) -> None:
                 )
     attempts.append({"started": time.time(), "overrides": list(resolved.overrides), **now})
     run.write_manifest(manifest | {"attempts": attempts})
+    run.provenance.mkdir(exist_ok=True)
+    for name, text in sources().items():
+        (run.provenance / name).write_bytes(text)
 
 
 @contextmanager

@@ -4,12 +4,18 @@ from lmlab.engine.config import Resolved
 from lmlab.engine.mirror import Mirror, mirrored_runs
 from lmlab.engine.references import same_training
 from lmlab.engine.run import Run, check_name, runs_root
+from lmlab.engine.s3 import PATIENCE_SECONDS
 from lmlab.engine.schema import CheckpointConfig, TrainConfig
 from lmlab.engine.steps import step_fingerprints, study_steps
 from lmlab.engine.storage import open_storage
 
+# One short try: who only asks what would be done does not wait for an outage to pass.
+GLANCE_SECONDS = 1.0
 
-def find_mirror(resolved: Resolved, *, name: str | None, new: bool) -> Mirror | None:
+
+def find_mirror(
+    resolved: Resolved, *, name: str | None, new: bool, patience_seconds: float = PATIENCE_SECONDS
+) -> Mirror | None:
     """The mirror of the run named, else of the newest one of the preset and equal fingerprint.
 
     Raises ValueError for a `storage.to` that is no place, for a `new` run too: before it is made.
@@ -17,7 +23,11 @@ def find_mirror(resolved: Resolved, *, name: str | None, new: bool) -> Mirror | 
     config = resolved.config
     if config.storage.to is None:
         return None
-    storage = open_storage(config.storage.to, endpoint_url=config.storage.endpoint_url)
+    storage = open_storage(
+        config.storage.to,
+        endpoint_url=config.storage.endpoint_url,
+        patience_seconds=patience_seconds,
+    )
     if new:
         return None
     if name is not None:

@@ -9,6 +9,7 @@ from lmlab.engine.records import Record
 from lmlab.engine.references import Reference, resolve
 from lmlab.engine.schema import StudyConfig
 from lmlab.launch.local import Options, choose_run, start
+from lmlab.launch.phases import Failing
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,13 @@ class Opened:
         return module.open_model(self.reference.model_part(), at=self.reference.at)
 
 
-def run(preset: str, *overrides: str, name: str | None, new: bool) -> Opened:
+def run(preset: str, *overrides: str, name: str | None, new: bool, failing: Failing) -> Opened:
     """Run what is not done of a preset, and open it. Raises as `local.start` does."""
     resolved = load_preset(preset, overrides)
     options = Options(name=name, new=new)
     chosen = choose_run(resolved, options)
     if chosen.state != "finished":
-        start(resolved, chosen, options)
+        start(resolved, chosen, options, failing)
     return Opened(Reference(chosen.run, None, "last"))
 
 

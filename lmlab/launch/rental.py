@@ -71,6 +71,25 @@ def write_state(run: Run, state: State) -> None:
     write_json(run.cloud / "state.json", state.model_dump(mode="json"))
 
 
+def lines(run: Run) -> list[str]:
+    """What is rented for the run, for people; empty where nothing ever was."""
+    state = read_state(run)
+    if state is None:
+        return []
+    if state.provider == "sky":
+        return [f"rented   {state.state} with SkyPilot as {state.label}: sky jobs queue tells more"]
+    held = "no machine" if state.instance is None else f"instance {state.instance}"
+    price = (
+        f", {state.usd_per_hour:.3f} USD an hour" if state.instance and state.usd_per_hour else ""
+    )
+    found = [f"rented   {state.state} with Vast.ai: {held}{price}, {state.spent_usd:.2f} USD spent"]
+    if state.message:
+        found.append(f"         {state.message}")
+    if state.state not in FINAL and not run.is_running():
+        found.append(f"         nobody watches it any more: see {run.cloud / 'watch.log'}")
+    return found
+
+
 def read_job(run: Run) -> Job:
     """What the machine is to do, as the newest command said."""
     return Job.model_validate(read_json(run.cloud / "job.json"))

@@ -1,4 +1,4 @@
-"""Runs as SLURM jobs: each step one job that waits for those it needs; sweeps as job arrays.
+"""Runs as SLURM jobs: each step one job that waits for the one before; sweeps as job arrays.
 
 `jobs.json` beside a run says which jobs work on it. Their state is asked of squeue, then of sacct;
 a cluster without accounting forgets a job soon after its end, and then the run's status must do.
@@ -62,15 +62,15 @@ def plan(resolved: Resolved, options: Options) -> list[str]:
     found = find_run(resolved, options)
     new = Run(runs_root(), resolved.config.study, new_name(resolved, options))
     run = found.run if found else new
-    lines = []
+    lines, waits = [], ""
     for step in _left(resolved, run, options):
-        waits = f", after {' and '.join(step.needs)}" if step.needs else ""
         lines += [f"# {run.reference}: {step.name}{waits}", _script(step, run, resolved)]
+        waits = f", after {step.name}"
     return lines
 
 
 def submit(resolved: Resolved, chosen: Chosen, options: Options) -> list[str]:
-    """Queue a job for each step that is not done.
+    """Queue a job for each step that is not done, one after the other: only one may hold the run.
 
     Raises ValueError where SLURM takes one of them for impossible: then none is left queued.
     """
@@ -86,7 +86,7 @@ def submit(resolved: Resolved, chosen: Chosen, options: Options) -> list[str]:
         for step in left:
             path = _jobs_folder(run.folder) / f"{step.name}.sbatch"
             write_text(path, scripts[step.name])
-            after = [made[name] for name in step.needs if name in made]
+            after = list(made.values())[-1:]
             made[step.name] = _sbatch(path, after=after)
             _note(run, {step.name: made[step.name]})
     except ValueError:
@@ -122,7 +122,10 @@ def submit_array(cells: Sequence[tuple[Run, Resolved]], *, folder: Path) -> list
 def jobs(run: Run) -> list[Job]:
     """Every job of the run's last submissions, with its state now."""
     noted = read_json(run.jobs_path)
-    cluster = _cluster() if noted else ""
+    if not noted:
+        # Also of a run whose study is no code here, such as imported results.
+        return []
+    cluster = _cluster()
     steps: dict[str, list[str]] = {}
     known: list[str] = []
     for step in [step.name for step in study_steps(run.study) if step.name in noted]:

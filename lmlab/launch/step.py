@@ -12,18 +12,22 @@ from lmlab.engine.references import resolve
 from lmlab.engine.run import Run
 from lmlab.engine.steps import choose_steps, load_target, step_states, study_steps
 from lmlab.launch.local import Chosen, Options, start
+from lmlab.launch.phases import Failing
 
 log = logging.getLogger(__name__)
 
 
-def run_step(reference: str, step: str, overrides: Sequence[str]) -> Run:
-    """Run `step` if it is not done; without overrides with those of the run's first start."""
+def run_step(reference: str, step: str, overrides: Sequence[str], failing: Failing) -> Run:
+    """Run `step` if it is not done; without overrides with those of the run's first start.
+
+    Raises GateFailedError where a gate of an earlier phase fails.
+    """
     run = resolve(reference, finished=False).run
     manifest = run.manifest()
     given = overrides or manifest["overrides"]
     resolved = load_preset(manifest["preset"], given, dev=manifest["dev"])
     if int(os.environ.get("RANK", "0")) == 0:
-        start(resolved, Chosen(run, "unfinished"), Options(steps=(step,)))
+        start(resolved, Chosen(run, "unfinished"), Options(steps=(step,)), failing)
         return run
     steps = study_steps(resolved.config.study)
     (wanted,) = choose_steps(steps, [step])

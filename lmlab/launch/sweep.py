@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import os
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from lmlab.engine.preempt import EXIT_CODE, Notice
 from lmlab.engine.run import sweep_folder
 from lmlab.launch.grid import Cell, cell_state, grid_name, plan_cells
 from lmlab.launch.local import Options, choose_run
+from lmlab.launch.phases import share_of_cores
 from lmlab.launch.summary import write_summary
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class _Workers:
         with self._said(cell).open("wb") as said:
             return subprocess.Popen(
                 [sys.executable, "-m", "lmlab.cli", *command],
-                env=_environment(self._concurrent),
+                env=share_of_cores(self._concurrent),
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -142,11 +142,3 @@ class _Workers:
 
     def _said(self, cell: Cell) -> Path:
         return self._folder / "logs" / f"{cell.name}.log"
-
-
-def _environment(concurrent: int) -> dict[str, str]:
-    """Cells at once share the cores; a single one has them all, as when it is run alone."""
-    if concurrent == 1 or "OMP_NUM_THREADS" in os.environ:
-        return dict(os.environ)
-    threads = max(1, len(os.sched_getaffinity(0)) // concurrent)
-    return os.environ | {"OMP_NUM_THREADS": str(threads)}

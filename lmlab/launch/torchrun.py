@@ -19,13 +19,17 @@ from lmlab.engine.preempt import SIGNALS, Preempted
 from lmlab.engine.run import Run
 from lmlab.engine.steps import Step, choose_steps, forget, step_states, study_steps
 from lmlab.launch.local import Chosen, Options
+from lmlab.launch.phases import Failing, check_gates
 
 HANDED_ON = ",".join(number.name for number in SIGNALS)
 _RANK, _EXIT_CODE = re.compile(r"^\s*rank\s*: (\d+)"), re.compile(r"^\s*exitcode\s*: (-?\d+)")
 
 
-def start(resolved: Resolved, chosen: Chosen, options: Options) -> None:
-    """Run what is not done. Raises Preempted, or RuntimeError naming the process that failed."""
+def start(resolved: Resolved, chosen: Chosen, options: Options, failing: Failing) -> None:
+    """Run what is not done, a step after the other.
+
+    Raises Preempted, GateFailedError, or RuntimeError naming the process that failed.
+    """
     run, config = chosen.run, resolved.config
     steps = study_steps(config.study)
     if options.redo is not None:
@@ -33,6 +37,8 @@ def start(resolved: Resolved, chosen: Chosen, options: Options) -> None:
             forget(options.redo, steps, run)
     for step in choose_steps(steps, options.steps) if options.steps else steps:
         if step_states(steps, config, run)[step.name] != "done":
+            # Here too: torchrun would only say that the process failed.
+            check_gates(step, steps, run, failing)
             said = _run(step_command(resolved, run, step))
             _judge(step, run, step_states(steps, config, run)[step.name], said=said)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import tiny
+import yaml
 
 from lmlab.engine import boards
 from lmlab.engine.checkpoint import checkpoints
@@ -93,6 +94,16 @@ def test_a_killed_and_resumed_training_is_one_run_with_the_numbers_of_metrics_js
     assert min(second) > 3, "it went on, and did not begin again"
     leaked = [path for path in tmp_path.rglob("*") if path.is_file() and KEY in text(path)]
     assert not leaked
+
+
+def test_it_gets_the_configuration_of_the_run_after_a_resume_too(part: Part):
+    settings = {"study": "toy", "train": {"betas": [0.9, 0.99], "path": None}, "seed": 3}
+    part.run.config_path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    for _ in range(2):
+        write(part, WandbConfig(project="lmlab", mode="offline"))
+    paths = list(part.folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert paths
+    assert all(configuration(path) == settings for path in paths)
 
 
 def test_a_run_id_from_elsewhere_is_continued(part: Part):
@@ -177,18 +188,29 @@ def text(path: Path) -> str:
 
 def history(path: Path) -> dict[int, dict[str, Any]]:
     """step -> numbers, of an offline run."""
-    from wandb.proto import wandb_internal_pb2
-
     found: dict[int, dict[str, Any]] = {}
-    for content in _log_records(path.read_bytes()):
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(content)
-        if record.WhichOneof("record_type") != "history":
-            continue
+    for record in _records(path, "history"):
         items = record.history.item
         row = {one.key or ".".join(one.nested_key): json.loads(one.value_json) for one in items}
         found[row["_step"]] = row
     return found
+
+
+def configuration(path: Path) -> dict[str, Any]:
+    """key -> value of an offline run, without what wandb itself adds."""
+    updates = [one for record in _records(path, "run") for one in record.run.config.update]
+    found = {one.key: json.loads(one.value_json) for one in updates}
+    return {key: value for key, value in found.items() if key != "_wandb"}
+
+
+def _records(path: Path, kind: str) -> Iterator[Any]:
+    from wandb.proto import wandb_internal_pb2
+
+    for content in _log_records(path.read_bytes()):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(content)
+        if record.WhichOneof("record_type") == kind:
+            yield record
 
 
 def _log_records(data: bytes) -> Iterator[bytes]:

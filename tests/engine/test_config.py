@@ -56,6 +56,10 @@ def test_a_group_is_chosen_whole():
     assert _scratch("data=pydocs").data.model_dump() == {"kind": "pydocs"}
 
 
+def test_true_stays_true_where_a_switch_is_wanted():
+    assert _scratch("device.compile=true").device.compile is True
+
+
 def test_a_configuration_is_frozen():
     config = _scratch()
     with pytest.raises(ValueError, match="frozen"):
@@ -93,6 +97,10 @@ def test_a_dumped_configuration_reads_back_as_itself(tmp_path: Path):
         ("pretrain.max_steps=abc", "pretrain.max_steps='abc': Input should be a valid integer"),
         ("pretrain.batch_size=null", "pretrain.batch_size=None: Input should be"),
         ("seed=1.5", "seed=1.5: Input should be a valid integer"),
+        ("seed=true", "seed=True: a number is wanted, not true or false"),
+        ("pretrain.optim.eps=false", "pretrain.optim.eps=False: a number is wanted"),
+        ("pretrain.optim.betas=[true,0.9]", "pretrain.optim.betas=[True, 0.9]: a number is wanted"),
+        ("launch.gpus={pretrain: true}", "launch.gpus: a number is wanted"),
         ("pretrain.optim.learning_rate=-1", "learning_rate=-1: Input should be greater than 0"),
         ("evaluate.splits=[tst]", "evaluate.splits.0='tst': Input should be 'validation' or"),
         ("pretrain.optim.schedule.warmup=10sec", "warmup='10sec': '10sec' is no duration"),

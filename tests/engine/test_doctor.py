@@ -32,4 +32,5 @@ def test_a_measured_batch_size_is_said_and_recorded(
     assert [one.at["rows"] for one in records] == [1]
     assert all(one.value > 50 for one in records)
     assert {one.metric for one in records} == {"peak_memory_mb"}
+    assert " 128 rows by the rough formula" in said[1]
     assert "largest micro-batch measured: 1 or more" in said[-1]

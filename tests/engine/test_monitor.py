@@ -21,7 +21,7 @@ import json, sys
 from dataclasses import asdict
 from pathlib import Path
 from lmlab.engine.monitor import Monitor, read_gpus
-Monitor(Path(sys.argv[1]), 10.0, 1, None, 0.0).sample({"step": 3})
+Monitor(Path(sys.argv[1]), 10.0, 1, None, 0.0, None, None).sample({"step": 3})
 print(json.dumps([asdict(gpu) for gpu in read_gpus()]))
 """
 

@@ -11,8 +11,8 @@ import pytest
 from lmlab.engine.monitor import COLUMNS
 from lmlab.engine.records import Record
 from lmlab.engine.run import Run, create_run
+from lmlab.evidence.pages.report import write_report
 from lmlab.evidence.reading import SAMPLES
-from lmlab.evidence.report import write_report
 
 EVIL = "<script>alert('x')</script>"
 VOID = {"meta", "link", "br", "hr", "img", "input", "col", "wbr"}

@@ -55,6 +55,24 @@ def test_a_column_stands_only_where_rows_differ_in_it():
     assert only([record(), record(seed=2, training_step=18)]).columns == ("seed", "training_step")
 
 
+def test_of_the_data_only_what_differs_has_a_column():
+    data = {"d": "0" * 64, "e": "1" * 64}
+    assert only([record(data=data), record(data=data, seed=2)]).data == ()
+    differs = record(data=data | {"e": "2" * 64}, seed=2)
+    assert only([record(data=data), differs]).data == ("e",)
+    assert only([record(data=data), record(seed=2)]).data == ("e",)
+
+
+def test_runs_have_a_column_where_several_meet():
+    assert only([record(), record(run="lens/b")]).columns == ("run",)
+
+
+def test_an_interval_that_is_no_number_has_no_place():
+    table = only([record(interval=(math.nan, 3.0), interval_method="x"), record(4.0, seed=2)])
+    assert table.scale[:2] == (2.0, 4.0)
+    assert [row.whisker for row in table.rows] == [None, None]
+
+
 def test_places_are_logarithmic_where_values_span_magnitudes():
     wide = only([record(value, seed=int(value)) for value in (1.0, 10.0, 10_000.0)])
     assert [row.dot for row in wide.rows] == [100.0, 25.0, 0.0]

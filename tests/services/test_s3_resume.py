@@ -9,7 +9,9 @@ import tiny
 from s3_bucket import DEADLINE_SECONDS, SECRET, Bucket, until
 
 import lmlab
+from lmlab.engine.config import load_preset
 from lmlab.engine.run import Run
+from lmlab.launch.local import Options, describe
 
 pytestmark = pytest.mark.s3
 
@@ -80,3 +82,19 @@ def no_secret(bucket: Bucket, runs: Path) -> None:
     for content in [*kept, *(storage.read(key) for key in bucket.visible())]:
         assert content is not None
         assert SECRET.encode() not in content
+
+
+def test_a_dry_run_asks_a_storage_that_is_down_but_once(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DEV_MODE", raising=False)
+    monkeypatch.setenv("LMLAB_RUNS", str(tmp_path))
+    places = (f"storage.to={bucket.to}", f"storage.endpoint_url={bucket.faults.url}")
+    resolved = load_preset(tiny.PRESET, [*tiny.OVERRIDES, *places])
+    assert describe(resolved, Options())[0] == "run: a new one"
+    bucket.faults.refuse = True
+    first, *others = describe(resolved, Options())
+    assert first.startswith("run: a new one, unless it lies in the mirror: s3://bucket-")
+    assert "did not answer for 1 s" in first
+    assert others[0] == "step prepare: pending"
+    assert list(tmp_path.iterdir()) == []

@@ -16,21 +16,24 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 import lmlab
 from lmlab.data.pack import NO_TARGET
+from lmlab.data.schema import Files
 from lmlab.data.text import TextSplit, load_documents
 from lmlab.data.tokenizer import save_tokenizer, train_bpe, wrap_tokenizer
 from lmlab.engine.checkpoint import find, verify
 from lmlab.engine.config import load_preset
+from lmlab.engine.items import read_items
 from lmlab.engine.records import Record
 from lmlab.engine.weights import weights_hash
 from lmlab.launch.local import Options, choose_run, start
 from lmlab.launch.notebook import Opened
-from lmlab.metrics.ngrams import fit_ngrams, word_vocabulary
+from lmlab.metrics.ngrams import NgramModel, fit_ngrams, word_vocabulary
 from lmlab.metrics.protocols import PerplexityProtocol
 from lmlab.models.decoder import Decoder
 from lmlab.studies.scratch.config import Config
 from lmlab.studies.scratch.evaluate import Setting, measure_arms
 from lmlab.studies.scratch.model import LanguageModeling
-from lmlab.studies.scratch.prepare import load_prepared
+from lmlab.studies.scratch.overlap import contamination_records, measure_contamination
+from lmlab.studies.scratch.prepare import load_prepared, load_training_text
 
 ARMS = {"trained", "untrained", "unigram", "5-gram"}
 METRICS = {"word_perplexity", "token_perplexity", "bits_per_byte"}
@@ -57,7 +60,7 @@ def setting(made: Opened) -> Setting:
 
 
 def test_every_arm_has_every_figure_with_its_interval_protocol_and_weights(made: Opened):
-    records = made.records()
+    records = [one for one in made.records() if not is_overlap(one)]
     assert {(one.arm, one.metric) for one in records} == {(a, m) for a in ARMS for m in METRICS}
     every = {*PerplexityProtocol.model_fields, "scored"}
     for one in records:
@@ -73,6 +76,74 @@ def test_every_arm_has_every_figure_with_its_interval_protocol_and_weights(made:
         )
         assert set(one.data) == {"train", "validation", "test", "tokenizer"}
         assert one.weightless == (not one.weights) == (one.arm in ("unigram", "5-gram"))
+
+
+def test_beside_each_figure_stands_what_of_its_text_was_trained_on(made: Opened):
+    found = {one.metric: one for one in made.records() if is_overlap(one)}
+    assert set(found) == {"overlap_fact_share", "overlap_document_share"}
+    scored = value(made, "trained")
+    for one in found.values():
+        assert one.at == scored.at
+        assert one.data == {name: scored.data[name] for name in ("train", "validation", "test")}
+        assert (one.arm, one.weightless, one.n) == ("training text", True, 10)
+        assert one.interval is not None
+        assert one.interval[0] <= one.value <= one.interval[1]
+    assert found["overlap_document_share"].value == 0
+    items = read_items(made.reference.run.results().items_path("test_overlap"))
+    assert found["overlap_fact_share"].value == items["value"].sum() / items["weight"].sum()
+    nll = read_items(made.reference.run.results().items_path("test_nll"))
+    assert items["item_id"].tolist() == nll[nll["arm"] == "trained"]["item_id"].tolist()
+
+
+def test_a_test_text_among_the_trained_ones_is_told_and_without_it_nothing_is(setting: Setting):
+    config = setting.config
+    files = Files(kind="files", train=("a.txt",), test=("b.txt",))
+    test = load_documents(config.data, "test")
+    train = load_documents(config.data, "train")
+    clean = measure_contamination(files, "test", test, train)
+    planted = replace(train, documents=[*train.documents[1:], test.documents[3]])
+    found = measure_contamination(files, "test", test, planted)
+    assert np.flatnonzero(found.documents).tolist() == [3]
+    assert not clean.documents.any()
+    more = found.pieces.overlap.shared - clean.pieces.overlap.shared
+    assert found.pieces.overlap.shared[3] == found.pieces.overlap.pieces[3]
+    assert more[3] > 0
+    records = contamination_records(found, config, setting.run, data={"test": "0"})
+    assert [(one.metric, one.value) for one in records] == [
+        ("overlap_13gram_share", found.pieces.overlap.share),
+        ("overlap_document_share", 0.1),
+    ]
+
+
+def test_texts_too_short_for_an_ngram_are_told_by_their_documents_alone(setting: Setting):
+    text = replace(load_documents(setting.config.data, "test"), documents=["one", "two words"])
+    files = Files(kind="files", train=("a.txt",), test=("b.txt",))
+    found = measure_contamination(files, "test", text, replace(text, documents=["Two words."]))
+    [record] = contamination_records(found, setting.config, setting.run, data={"test": "0"})
+    assert (record.metric, record.value) == ("overlap_document_share", 0.5)
+
+
+def test_a_training_text_that_is_another_by_now_is_refused(setting: Setting):
+    assert load_training_text(setting.config, setting.prepared).split == "train"
+    other = replace(setting.prepared, sha256={**setting.prepared.sha256, "train": "0" * 64})
+    with pytest.raises(ValueError, match="training text of stories is another"):
+        load_training_text(setting.config, other)
+
+
+def test_ngram_models_are_fitted_once_however_many_texts_they_score(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+):
+    fitted: list[int] = []
+
+    def counting(ids: np.ndarray, *, order: int, vocab_size: int) -> NgramModel:
+        fitted.append(order)
+        return fit_ngrams(ids, order=order, vocab_size=vocab_size)
+
+    monkeypatch.setattr("lmlab.studies.scratch.evaluate.fit_ngrams", counting)
+    again = replace(setting)
+    for split in ("validation", "test"):
+        measure_arms(again, load_documents(setting.config.data, split))
+    assert fitted == [1, 5]
 
 
 def test_the_weights_of_a_record_are_those_of_the_checkpoint_and_of_the_start(made: Opened):
@@ -324,6 +395,11 @@ def value(made: Opened, arm: str) -> Record:
     own = made.reference.run.results().records()
     [found] = [one for one in own if one.arm == arm and is_word(one)]
     return found
+
+
+def is_overlap(record: Record) -> bool:
+    """Whether it is of the data rather than of a model."""
+    return record.metric.startswith("overlap_")
 
 
 def is_word(record: Record) -> bool:

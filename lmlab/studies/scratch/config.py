@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from lmlab.data.schema import TextConfig, TokenizerConfig
 from lmlab.engine.schema import FREE, StudyConfig, TrainConfig, Values
 from lmlab.models.schema import DecoderConfig, GenerationSettings
-from lmlab.studies.scratch.estimate import estimate_training
+from lmlab.studies.scratch.estimate import estimate_training, vocabulary_size
+from lmlab.studies.scratch.memory import needed_memory
 
 
 class EvaluateConfig(Values):
@@ -61,4 +62,12 @@ class Config(StudyConfig):
 
     def estimate(self) -> dict[str, str]:
         """Parameters, tokens, FLOPs, memory and time of pretraining, by formula."""
-        return estimate_training(self.model, self.pretrain, self.tokenizer, self.cost)
+        held = needed_memory(
+            self.model,
+            rows=self.pretrain.micro_batch_size or self.pretrain.batch_size,
+            vocab_size=vocabulary_size(self.tokenizer),
+            device=self.device,
+            apart=not self.packing.attend_across_documents,
+        )
+        found = estimate_training(self.model, self.pretrain, self.tokenizer, self.cost)
+        return found | {"memory": str(held)}

@@ -1,4 +1,4 @@
-"""What a pretraining will take, by formula: parameters, tokens, FLOPs, memory, time. No torch."""
+"""What a pretraining will take, by formula: parameters, tokens, FLOPs, time. No torch."""
 
 import json
 
@@ -12,8 +12,6 @@ from lmlab.models.schema import DecoderConfig
 
 # Of the best product measured here; what the loop reached in `bench/` on a CPU.
 SHARE_OF_PEAK = 0.4
-# float32: weights, gradients, and AdamW's two moments.
-BYTES_PER_PARAMETER = 16
 
 
 def estimate_training(
@@ -26,7 +24,6 @@ def estimate_training(
     found = {
         "parameters": f"{parameters:,}",
         "FLOPs a token": f"{flops:,} = 6 N + 12 L d T, N without the embedding look-up",
-        "memory": f"{_memory_bytes(model, train, parameters) / 1e9:.2f} GB at least",
     }
     if train.max_steps is None:
         return found | {"tokens": f"{train.num_epochs} epochs of the data; its length is not known"}
@@ -57,17 +54,6 @@ def _prices(hourly_rate_usd: float, budget_usd: float | None, *, hours: float) -
         )
         found["price"] = f"{known} ({gpu.name})"
     return found
-
-
-def _memory_bytes(model: DecoderConfig, train: TrainConfig, parameters: int) -> int:
-    """Weights, gradients, moments, and the activations of one micro-batch in two bytes each.
-
-    About 34 widths a token and layer (Korthikanti et al. 2022, without attention's own scores).
-    """
-    rows = train.micro_batch_size or train.batch_size
-    per_layer = 2 if model.gradient_checkpointing else 34
-    activations = rows * model.context_tokens * model.d_model * model.num_layers * per_layer
-    return parameters * BYTES_PER_PARAMETER + activations
 
 
 def vocabulary_size(tokenizer: TokenizerConfig) -> int:

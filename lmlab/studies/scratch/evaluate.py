@@ -5,6 +5,7 @@ import logging
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from lmlab.metrics.language import (
     measure_perplexity,
     word_encoder,
 )
-from lmlab.metrics.ngrams import fit_ngrams, word_vocabulary
+from lmlab.metrics.ngrams import NgramModel, fit_ngrams, word_vocabulary
 from lmlab.metrics.protocols import PerplexityProtocol, Unit
 from lmlab.metrics.stats import Transform, bootstrap_ratio
 from lmlab.models.decoder import Decoder
@@ -39,7 +40,12 @@ from lmlab.models.loss import token_nll
 from lmlab.studies.scratch.config import Config
 from lmlab.studies.scratch.inference import OpenedDecoder, continue_prompts
 from lmlab.studies.scratch.model import TrainedDecoder, build_decoder, load_trained
-from lmlab.studies.scratch.prepare import Prepared, load_prepared
+from lmlab.studies.scratch.overlap import (
+    contamination_items,
+    contamination_records,
+    measure_contamination,
+)
+from lmlab.studies.scratch.prepare import Prepared, load_prepared, load_training_text
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +74,16 @@ class Setting:
     tokenizer: TextTokenizer
     trained: TrainedDecoder
 
+    @cached_property
+    def training(self) -> TextSplit:
+        """The text that the model was trained on."""
+        return load_training_text(self.config, self.prepared)
+
+    @cached_property
+    def ngrams(self) -> "Ngrams":
+        """What the n-gram arms count, fitted once however many texts they score."""
+        return _fit(self)
+
 
 def evaluate(config: Config, run: Run) -> None:
     """Score every split asked for, write records, items and samples."""
@@ -91,6 +107,10 @@ def evaluate(config: Config, run: Run) -> None:
         records += [one for arm in arms for one in arm_records(arm, setting, text)]
         items = [one for arm in arms for one in arm_items(arm, setting, text)]
         write_items(results.items_path(f"{split}_nll"), items)
+        found = measure_contamination(config.data, split, text, setting.training)
+        records += contamination_records(found, config, run, data=_data(setting, text))
+        contained = contamination_items(found, seed=config.seed)
+        write_items(results.items_path(f"{split}_overlap"), contained)
     results.replace("evaluate", records)
 
 
@@ -148,11 +168,7 @@ def arm_records(arm: Arm, setting: Setting, text: TextSplit) -> list[Record]:
                 interval=(interval.low, interval.high),
                 interval_method=interval.method,
                 protocol=arm.protocol.as_record(per=per),
-                data={
-                    **setting.prepared.sha256,
-                    text.split: text.sha256,
-                    "tokenizer": arm.protocol.tokenizer,
-                },
+                data={**_data(setting, text), "tokenizer": arm.protocol.tokenizer},
                 data_kind=text.data_kind,
                 weights={} if arm.weights is None else {"decoder": arm.weights},
                 weightless=arm.weights is None,
@@ -166,19 +182,22 @@ def arm_records(arm: Arm, setting: Setting, text: TextSplit) -> list[Record]:
 
 
 def arm_items(arm: Arm, setting: Setting, text: TextSplit) -> list[Item]:
-    """NLL of each document, so that two runs can be compared pairwise."""
+    """NLL of each document over its words, so that two runs can be compared pairwise."""
     return [
         Item(
             part="pretrain",
             arm=arm.name,
             at={"split": text.split},
-            metric="nll",
+            metric="nll_per_word",
             item_id=str(index),
             cluster_id=str(index),
             seed=setting.config.seed,
             value=float(value),
+            weight=float(words),
         )
-        for index, value in enumerate(arm.perplexity.nll)
+        for index, (value, words) in enumerate(
+            zip(arm.perplexity.nll, arm.perplexity.num_words, strict=True)
+        )
     ]
 
 
@@ -229,47 +248,54 @@ def _ngram_arms(setting: Setting, text: TextSplit, *, beside: PerplexityProtocol
 
     Windows that overlap by more than its order give an n-gram model what the whole text would.
     """
-    config, counted = setting.config.evaluate, _counted(setting)
-    whole = _protocol(setting, text, unit=config.ngram_unit, tokenizer=counted.name)
+    config, ngrams = setting.config.evaluate, setting.ngrams
+    whole = _protocol(setting, text, unit=config.ngram_unit, tokenizer=ngrams.name)
     shared = beside
     if beside.unit != config.ngram_unit:
-        shared = beside.model_copy(update={"unit": config.ngram_unit, "tokenizer": counted.name})
+        shared = beside.model_copy(update={"unit": config.ngram_unit, "tokenizer": ngrams.name})
     assert beside.window_tokens is not None
     assert beside.stride_tokens is not None
     if beside.window_tokens - beside.stride_tokens < config.ngram_order:
         shared = PerplexityProtocol.model_validate(whole)
     arms = []
-    for order in (1, config.ngram_order):
-        model = fit_ngrams(counted.ids, order=order, vocab_size=counted.size)
+    for name, model in ngrams.models.items():
         found = measure_ngrams(
             _corpus(text),
             protocol=PerplexityProtocol.model_validate(whole),
-            encode=counted.encode,
+            encode=ngrams.encode,
             model=model,
         )
-        name = "unigram" if order == 1 else f"{order}-gram"
         arms.append(Arm(name, found, shared, None, None))
     return arms
 
 
 @dataclass(frozen=True)
-class _Counted:
-    """The training text as the n-gram models count it."""
+class Ngrams:
+    """N-gram models of the training text by their arm's name, and how they read a text."""
 
-    ids: np.ndarray
+    models: dict[str, NgramModel]
     encode: Encode
-    size: int
     name: str
 
 
-def _counted(setting: Setting) -> _Counted:
-    tokenizer = setting.tokenizer
+def _fit(setting: Setting) -> Ngrams:
+    tokenizer, order = setting.tokenizer, setting.config.evaluate.ngram_order
     if setting.config.evaluate.ngram_unit == "word":
-        train = load_documents(setting.config.data, "train").text
+        train = setting.training.text
         words = word_vocabulary(train)
-        return _Counted(words.encode(train), word_encoder(words), len(words.ids), words.hash)
-    rows = setting.prepared.rows("train", context_tokens=1, across_documents=True)
-    return _Counted(rows.stream(), _encode(tokenizer), tokenizer.vocab_size, tokenizer.sha256)
+        ids, size = words.encode(train), len(words.ids)
+        encode, name = word_encoder(words), words.hash
+    else:
+        rows = setting.prepared.rows("train", context_tokens=1, across_documents=True)
+        ids, size = rows.stream(), tokenizer.vocab_size
+        encode, name = _encode(tokenizer), tokenizer.sha256
+    arms = {"unigram": 1, f"{order}-gram": order}
+    models = {arm: fit_ngrams(ids, order=n, vocab_size=size) for arm, n in arms.items()}
+    return Ngrams(models, encode, name)
+
+
+def _data(setting: Setting, text: TextSplit) -> dict[str, str]:
+    return {**setting.prepared.sha256, text.split: text.sha256}
 
 
 def _protocol(setting: Setting, text: TextSplit, *, unit: str, tokenizer: str) -> dict[str, Any]:

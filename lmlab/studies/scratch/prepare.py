@@ -73,6 +73,18 @@ def load_prepared(run: Run) -> Prepared:
     return Prepared(folder=folder, **read_json(folder / "facts.json"))
 
 
+def load_training_text(config: Config, prepared: Prepared) -> TextSplit:
+    """The text that the shards were made from. Raises ValueError where it is another by now."""
+    text = load_documents(config.data, "train")
+    if text.sha256 != prepared.sha256["train"]:
+        raise ValueError(
+            f"the training text of {text.name} is another (sha256 {text.sha256[:12]}) than the run "
+            f"was made with ({prepared.sha256['train'][:12]}); put that one back, or start another "
+            "run with --new"
+        )
+    return text
+
+
 def _write(run: Run, split: TextSplit, tokenizer: TextTokenizer) -> int:
     path = run.folder / "data" / split.split
     bos = tokenizer.bos_id is not None

@@ -1,12 +1,22 @@
-"""One training step by itself, for measuring how much memory so many rows need."""
+"""How many rows fit: a training step by itself to measure it with, and a rough formula."""
 
 import torch
 
+from lmlab.engine.batch_size import rough_batch_size
 from lmlab.engine.device import choose_device, choose_precision, keep_freed_memory
 from lmlab.engine.optim import build_optimizer
 from lmlab.studies.scratch.config import Config
 from lmlab.studies.scratch.estimate import vocabulary_size
 from lmlab.studies.scratch.model import LanguageModeling, build_decoder
+
+
+def rough_rows(config: Config, free_bytes: int) -> int:
+    """How many rows the often-quoted formula allows, without a try."""
+    return rough_batch_size(
+        free_bytes=free_bytes,
+        num_parameters=config.model.num_parameters(vocabulary_size(config.tokenizer)),
+        context_tokens=config.model.context_tokens,
+    )
 
 
 def training_step(config: Config, batch_size: int) -> None:

@@ -1,4 +1,4 @@
-"""docs/running.md: what it tells people to type is understood."""
+"""docs/running.md and docs/evidence.md: what they tell people to type is understood."""
 
 import re
 import shlex
@@ -11,19 +11,20 @@ from lmlab import cli
 from lmlab.engine.config import load_preset
 from lmlab.launch.grid import plan_cells
 
-PAGE = Path(__file__).parents[1] / "docs" / "running.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [DOCS / "running.md", DOCS / "evidence.md"]
 
 
 def commands() -> list[list[str]]:
-    """The arguments of every `lmlab ...` line of the page's code blocks."""
-    text = PAGE.read_text(encoding="utf-8")
+    """The arguments of every `lmlab ...` line of the pages' code blocks."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = [shlex.split(line) for block in blocks for line in block.splitlines()]
     return [words[1:] for words in lines if words[:1] == ["lmlab"]]
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
-def test_every_command_of_the_page_parses_and_its_settings_exist(
+def test_every_command_of_the_pages_parses_and_its_settings_exist(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("DEV_MODE", raising=False)
@@ -38,6 +39,6 @@ def test_every_command_of_the_page_parses_and_its_settings_exist(
 
 
 def test_the_links_within_the_page_lead_to_headings():
-    text = PAGE.read_text(encoding="utf-8")
+    text = PAGES[0].read_text(encoding="utf-8")
     headings = {one.lower().replace(" ", "-") for one in re.findall(r"^## (.+)$", text, re.M)}
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) == headings

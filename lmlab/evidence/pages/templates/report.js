@@ -18,30 +18,43 @@ function axis(own) {
 
 function layout(own) {
   return {
+    margin: { l: 8, r: 12, t: 8, b: 8 }, height: 280, hovermode: "x unified",
     ...own, xaxis: axis(own.xaxis), yaxis: axis(own.yaxis),
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: colour("--sans"), size: 12, color: colour("--ink") },
-    colorway: ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6"].map(colour),
-    margin: { l: 8, r: 12, t: 8, b: 8 }, height: 260, hovermode: "x unified",
     hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line") },
-    legend: { x: 1, xanchor: "right", y: 1, bgcolor: "rgba(0,0,0,0)" },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
   };
+}
+
+function painted(trace) {
+  if (trace.type === "heatmap") {
+    const quiet = { color: colour("--quiet"), size: 11 };
+    const bar = { ...trace.colorbar, tickfont: quiet, outlinewidth: 0 };
+    return { ...trace, colorbar: { ...bar, title: { ...bar.title, font: quiet } } };
+  }
+  const own = colour(`--c${1 + (trace.meta.colour % 8)}`);
+  if (trace.meta.edge) {
+    return { ...trace, line: { width: 0, color: own }, fillcolor: `${own}2e` };
+  }
+  return { ...trace, line: { width: 1.8, color: own }, marker: { ...trace.marker, size: 6, color: own } };
 }
 
 function draw() {
   for (const place of document.querySelectorAll("[data-figure]")) {
     const plot = plots[place.dataset.figure];
-    const data = plot.data.map((trace) => ({ ...trace, line: { width: 1.8 }, marker: { size: 7 } }));
-    Plotly.react(place, data, layout(plot.layout), { responsive: true, displayModeBar: false });
+    Plotly.react(place, plot.data.map(painted), layout(plot.layout), { responsive: true, displayModeBar: false });
   }
 }
 
+// A link to a record leads into whatever is folded around it.
 function openTarget() {
   const target = location.hash && document.getElementById(location.hash.slice(1));
-  if (target instanceof HTMLDetailsElement) {
-    target.open = true;
-    target.scrollIntoView();
+  if (!target) return;
+  for (let place = target; place; place = place.parentElement) {
+    if (place instanceof HTMLDetailsElement) place.open = true;
   }
+  target.scrollIntoView();
 }
 
 draw();

@@ -1,0 +1,1 @@
+"""Runs side by side: paired statistics, and where items fail."""

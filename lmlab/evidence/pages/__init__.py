@@ -1,0 +1,1 @@
+"""Pages, tables and figures of runs and studies, and the index of all runs."""

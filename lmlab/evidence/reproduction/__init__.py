@@ -1,0 +1,1 @@
+"""The kit from which another person makes the same numbers."""
