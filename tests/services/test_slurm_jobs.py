@@ -169,22 +169,25 @@ def test_out_of_time_a_job_is_queued_again_and_cancelled_it_is_not(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run = submit(root, *ENDLESS, "launch.time_limit=0:01:00", "launch.signal_seconds=40")
+    # SLURM may signal up to a minute early, before a step listens: then it is only queued again.
     wait_until(
-        lambda: field(number_of(run, "pretrain"), "Restarts") == "1",
+        lambda: "SIGUSR1 at step" in error(run, "pretrain"),
         what="the time limit",
-        seconds=PATIENCE_SECONDS,
+        seconds=2 * PATIENCE_SECONDS,
     )
-    assert state(run, "pretrain") == "preempted"
     stopped_at = saved(run)
-    assert f"SIGUSR1 at step {stopped_at}" in run.status()["steps"]["pretrain"]["error"]
+    assert state(run, "pretrain") == "preempted"
+    assert f"SIGUSR1 at step {stopped_at}" in error(run, "pretrain")
     wait_until(lambda: saved(run) > stopped_at, what="more steps", seconds=PATIENCE_SECONDS)
+    restarts = field(number_of(run, "pretrain"), "Restarts")
+    assert int(restarts) >= 1
 
     assert type_command(monkeypatch, "cancel", "scratch/tiny") == 0
     wait_for_end(run)
     assert [job.state for job in jobs(run)] == ["COMPLETED", "CANCELLED", "CANCELLED"]
     assert state(run, "pretrain") == "preempted"
-    assert f"SIGTERM at step {saved(run)}" in run.status()["steps"]["pretrain"]["error"]
-    assert field(number_of(run, "pretrain"), "Restarts") == "1"
+    assert f"SIGTERM at step {saved(run)}" in error(run, "pretrain")
+    assert field(number_of(run, "pretrain"), "Restarts") == restarts
 
 
 def submit(root: Path, *arguments: str) -> Run:
@@ -212,6 +215,11 @@ def tensors(run: Run) -> dict[str, str]:
     """sha256 of what the last save holds of weights, optimizer and random numbers."""
     found = tiny.contents(run.folder, f"pretrain/checkpoints/step_{saved(run):08}/")
     return {name: value for name, value in found.items() if name.endswith(".safetensors")}
+
+
+def error(run: Run, step: str) -> str:
+    """Why a step stopped; empty where it has not."""
+    return run.status()["steps"].get(step, {}).get("error") or ""
 
 
 def number_of(run: Run, step: str) -> str:
