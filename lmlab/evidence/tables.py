@@ -102,6 +102,11 @@ def number(value: int | float | None) -> str:
     return f"{value:,.{max(0, 3 - size)}f}"
 
 
+def chance(p: float) -> str:
+    """`0.0312`, and never the 0 that no test can show."""
+    return f"{p:.3g}" if p >= 1e-4 else "< 0.0001"
+
+
 def words(name: str) -> str:
     """`word_perplexity` as people write it."""
     return name.replace("_", " ")

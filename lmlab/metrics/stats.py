@@ -35,14 +35,6 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A minus B per unit: negative where A is the better of two log-perplexities."""
-
-    value: float
-    interval: Interval
-
-
-@dataclass(frozen=True)
 class Bootstrap:
     """A score with the scores of its draws, and how many independent units were drawn from."""
 
@@ -224,25 +216,6 @@ def bootstrap_ratio(
     values = ratios if transform is None else transform(ratios)
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), f"bootstrap over documents, {draws} draws, {level:g}")
-
-
-def paired_bootstrap(
-    nll_a: Float64[np.ndarray, "documents"],
-    nll_b: Float64[np.ndarray, "documents"],
-    *,
-    counts: Num[np.ndarray, "documents"],
-    draws: int,
-    generator: np.random.Generator,
-    level: float = 0.95,
-) -> Difference:
-    """Log-perplexity of A minus that of B, both over the same counts of the same documents.
-
-    A document is drawn for both arms at once, so what makes it hard for both cancels.
-    """
-    gap = nll_a - nll_b
-    interval = bootstrap_ratio(gap, counts, draws=draws, generator=generator, level=level)
-    paired = Interval(interval.low, interval.high, f"paired {interval.method}")
-    return Difference(float(gap.sum() / counts.sum()), paired)
 
 
 def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:

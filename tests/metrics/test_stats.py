@@ -11,7 +11,6 @@ from lmlab.metrics.stats import (
     clopper_pearson,
     clustered_bootstrap,
     mean_over_seeds,
-    paired_bootstrap,
     rate_interval,
     seeds_by_items_bootstrap,
     wilson,
@@ -96,22 +95,22 @@ def test_wilson_refuses_what_is_no_rate():
 
 def test_a_constant_gap_per_token_is_found_without_any_doubt():
     nll, tokens = documents()
-    difference = paired_bootstrap(
-        nll, nll + 0.1 * tokens, counts=tokens, draws=500, generator=np.random.default_rng(0)
-    )
-    assert difference.value == pytest.approx(-0.1)
-    assert difference.interval.low == pytest.approx(-0.1)
-    assert difference.interval.high == pytest.approx(-0.1)
+    generator = np.random.default_rng(0)
+    gap = nll - (nll + 0.1 * tokens)
+    found = clustered_bootstrap(gap, tokens, np.arange(gap.size), draws=500, generator=generator)
+    assert found.estimate == pytest.approx(-0.1)
+    assert (found.interval.low, found.interval.high) == pytest.approx((-0.1, -0.1))
 
 
 def test_pairing_removes_what_makes_a_document_hard_for_both():
     nll, tokens = documents()
-    noise = np.random.default_rng(8).normal(0.05, 0.05, nll.size)
-    given = {"draws": 4_000, "generator": np.random.default_rng(0)}
-    paired = paired_bootstrap(nll + noise * tokens, nll, counts=tokens, **given)
-    alone = bootstrap_ratio(nll, tokens, **given)
-    assert 0 < paired.interval.low < paired.value < paired.interval.high
-    assert paired.interval.high - paired.interval.low < (alone.high - alone.low) / 5
+    noise = np.random.default_rng(8).normal(0.05, 0.05, nll.size) * tokens
+    each, given = np.arange(nll.size), {"draws": 4_000, "generator": np.random.default_rng(0)}
+    paired = clustered_bootstrap(noise, tokens, each, **given)
+    alone = clustered_bootstrap(nll, tokens, each, **given)
+    assert 0 < paired.interval.low < paired.estimate < paired.interval.high
+    widths = [one.interval.high - one.interval.low for one in (paired, alone)]
+    assert widths[0] < widths[1] / 5
 
 
 @pytest.mark.parametrize("level", [0.9, 0.95])

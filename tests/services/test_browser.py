@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from sample_records import make_record
 
 from lmlab.engine.run import Run, create_run
@@ -21,23 +21,11 @@ from lmlab.evidence.reading import SAMPLES
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = Path("/usr/bin/chromium")
 EVIL = "<script>alert('x')</script>"
 NAMES = ("run", "study", "index")
 THEMES = ("light", "dark")
 # Four of the training, a curve and two heat maps; over two runs the loss beside the charts.
 PLOTS = {"run": 7, "study": 4, "index": 0}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser: {CHROMIUM} is missing; `make services` installs it")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from sample_runs import CREATED, make_run
 
 from lmlab.evidence.overview import read_entries
 from lmlab.evidence.pages.index import write_index
 
 pytestmark = pytest.mark.browser
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +26,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = write_index(read_entries())
         (path.parent / "scratch" / "d" / "report.html").write_text("the page of d")
         return write_index(read_entries())
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all tests here."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser: {CHROMIUM} is missing; `make services` installs it")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

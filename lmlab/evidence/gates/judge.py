@@ -16,12 +16,13 @@ from lmlab.evidence.gates.audit import audit_gate
 from lmlab.evidence.gates.curves import Point, judge_curve, points_of
 from lmlab.evidence.gates.finding import AuditVerdict
 from lmlab.evidence.gates.grammar import CURVES, Exists, Gate, GateFile, Ranking
-from lmlab.evidence.gates.outcome import Bounds, Outcome, chance
+from lmlab.evidence.gates.outcome import Bounds, Outcome
 from lmlab.evidence.gates.paired import judge_pair, judge_ranking
 from lmlab.evidence.gates.pairing import tally_items
 from lmlab.evidence.gates.recorded import compared, judge_records, record_points
 from lmlab.evidence.gates.selection import Measured, Refused, Selection, read_sets, select_groups
 from lmlab.evidence.gates.weighing import Found, found_items, found_records
+from lmlab.evidence.tables import chance
 from lmlab.metrics.power import smallest_sign_flip_p
 from lmlab.metrics.significance import holm
 

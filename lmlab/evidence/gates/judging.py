@@ -9,8 +9,8 @@ from lmlab.engine.references import resolve
 from lmlab.engine.run import Run, find_runs, runs_root, write_json
 from lmlab.evidence.gates.grammar import gate_path, load_gates
 from lmlab.evidence.gates.judge import Judgement, judge_gates
-from lmlab.evidence.gates.outcome import between, chance
-from lmlab.evidence.tables import number
+from lmlab.evidence.gates.outcome import between
+from lmlab.evidence.tables import chance, number
 
 FILE = "gates.json"
 _HEAD = ("gate", "verdict", "effect [interval]", "n", "seeds", "p", "reason")
@@ -67,7 +67,9 @@ def table(judged: Sequence[Judgement]) -> list[str]:
     rows = [_HEAD, *(_row(one) for one in judged)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
     return [
-        "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]])
+        "  ".join(
+            [*(text.ljust(width) for text, width in zip(row[:-1], widths, strict=True)), row[-1]]
+        )
         for row in rows
     ]
 

@@ -79,8 +79,3 @@ def asked(test: Superior | NonInferior | Equivalent | Threshold) -> str:
 def between(bounds: Bounds) -> str:
     """`[1.806, 1.962]`."""
     return f"[{number(bounds[0])}, {number(bounds[1])}]"
-
-
-def chance(p: float) -> str:
-    """`0.0312`, and never the 0 that no test can show."""
-    return f"{p:.3g}" if p >= 1e-4 else "< 0.0001"

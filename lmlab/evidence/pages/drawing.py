@@ -133,7 +133,8 @@ def _draw_line(axes: Axes, line: Line, i: int) -> None:
     marker = _MARKERS[i % len(_MARKERS)] if len(line.xs) <= _FEW else ""
     values = [math.nan if value is None else value for value in line.values]
     axes.plot(line.xs, values, color=colour, marker=marker, ms=4, lw=1.5, label=_label(line.name))
-    known = [(x, ends) for x, ends in zip(line.xs, line.band, strict=False) if ends is not None]
+    bands = zip(line.xs, line.band, strict=True) if line.band else ()
+    known = [(x, ends) for x, ends in bands if ends is not None]
     if known:
         lows, highs = [ends[0] for _, ends in known], [ends[1] for _, ends in known]
         axes.fill_between([x for x, _ in known], lows, highs, color=colour, alpha=0.18, lw=0)

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 from lmlab.engine.run import write_text
 from lmlab.evidence.pages.charts import brief, label_value
 from lmlab.evidence.pages.markup import definitions, duration, fields, moment, plain
-from lmlab.evidence.tables import conditions, finite_interval, number, words
+from lmlab.evidence.tables import chance, conditions, finite_interval, number, words
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Of data, beside the inlined plotly.js: more makes a browser slow.
@@ -90,7 +90,7 @@ def environment() -> jinja2.Environment:
     made.filters |= {
         "number": number, "words": words, "conditions": conditions, "moment": moment,
         "duration": duration, "fields": fields, "plain": plain, "definitions": definitions,
-        "ends": finite_interval, "label": label_value, "brief": brief,
+        "ends": finite_interval, "label": label_value, "brief": brief, "chance": chance,
     }  # fmt: skip
     return made
 

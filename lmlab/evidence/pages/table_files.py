@@ -14,7 +14,7 @@ from lmlab.engine.records import Record
 from lmlab.engine.run import write_text
 from lmlab.evidence.markdown import plain
 from lmlab.evidence.pages.judged import Judged
-from lmlab.evidence.tables import finite_interval, marks, number, words
+from lmlab.evidence.tables import chance, finite_interval, marks, number, words
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -58,7 +58,7 @@ def gate_sheets(judged: Judged) -> list[Sheet]:
         (
             one.gate, one.claim, words(one.verdict), words(one.audit),
             _estimate(one.estimate, one.interval), number(one.n), number(one.seeds),
-            number(one.p_corrected),
+            "–" if one.p_corrected is None else chance(one.p_corrected),
         )
         for one in judged.gates
     ]  # fmt: skip
