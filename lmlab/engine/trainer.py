@@ -69,19 +69,19 @@ def _one_step(session: Session) -> None:
     window = session.data.window()
     waited = time.perf_counter() - started
     session.unfreeze()
-    units = _count(session, window)
+    units, samples = _count(session, window)
     sums = _accumulate(session, window, units)
     loss = sum(sums.values())
     session.optimizer.set_factor(session.schedule.factor(session.step))
     norm = _update(session, loss)
-    session.count(units, samples=len(session.data.last_ids), seconds=time.perf_counter() - started)
+    session.count(units, samples=samples, seconds=time.perf_counter() - started)
     values = {"train/loss": loss, **{f"train/{name}": value for name, value in sums.items()}}
     values |= {"train/grad_norm": norm, "train/lr": session.learning_rate}
     session.report(values if len(sums) > 1 else _without_parts(values, sums), waited=waited)
 
 
-def _count(session: Session, window: Sequence[Batch]) -> dict[str, int]:
-    """Units over the whole window and all processes.
+def _count(session: Session, window: Sequence[Batch]) -> tuple[dict[str, int], int]:
+    """Units and samples over the whole window and all processes.
 
     A mean of means would weigh short micro-batches too much.
     """
@@ -90,8 +90,9 @@ def _count(session: Session, window: Sequence[Batch]) -> dict[str, int]:
         counted = index < len(window) - session.data.fillers
         for unit, number in session.objective.units(batch).items():
             total[unit] = total.get(unit, 0) + number * counted
-    summed = sum_over_ranks(list(total.values()), world=session.world)
-    return {unit: int(number) for unit, number in zip(total, summed, strict=True)}
+    mine = [*total.values(), len(session.data.last_ids)]
+    *summed, samples = (int(number) for number in sum_over_ranks(mine, world=session.world))
+    return dict(zip(total, summed, strict=True)), samples
 
 
 def _accumulate(

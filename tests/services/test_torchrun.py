@@ -43,6 +43,7 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path, objective: str
         )
         assert losses(together) == pytest.approx(losses(alone), abs=1e-5)
         assert tokens(together) == tokens(alone), "units are counted over both processes"
+        assert samples(together) == samples(alone)
         assert norms(together) == pytest.approx(norms(alone), rel=1e-4)
 
 
@@ -184,6 +185,12 @@ def norms(part: Part) -> list[float]:
 def tokens(part: Part) -> list[int]:
     """Units so far at each step."""
     return [row["tokens"] for row in rows(part)]
+
+
+def samples(part: Part) -> int:
+    """Samples that the whole training saw."""
+    saved = checkpoint.find(part.checkpoints, "last") / "state.json"
+    return json.loads(saved.read_text())["counters"]["samples"]
 
 
 def assert_same_file(one: Part, other: Part, name: str) -> None:
