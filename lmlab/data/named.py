@@ -1,9 +1,9 @@
 """The documents of a named set: local files first, then a saved data set, then the hub."""
 
+import importlib
 from pathlib import Path
 
 from lmlab.data.files import cut, read_json_lines, read_text
-from lmlab.data.hub import load_hub_rows, load_saved_rows
 from lmlab.data.sources import ALL, Source, Span, Split, data_folder, find_files, find_split
 
 
@@ -33,13 +33,15 @@ def _file_documents(files: list[Path], *, source: Source, where: Split) -> list[
 
 
 def _rows(source: Source, *, where: Split, rows: Span, folder: Path | None) -> list[str]:
+    # Where it is needed: `datasets` takes longer to import than a run to resume.
+    hub = importlib.import_module("lmlab.data.hub")
     if folder is not None and where.hub is not None and (folder / source.name).is_dir():
-        return load_saved_rows(source, folder / source.name, split=where.hub, rows=rows)
+        return hub.load_saved_rows(source, folder / source.name, split=where.hub, rows=rows)
     looked = _looked(source, where=where, folder=folder)
     if source.hub_id is None or where.hub is None:
         raise ValueError(f"{looked}; this set is not on the hub")
     try:
-        return load_hub_rows(source, split=where.hub, rows=rows)
+        return hub.load_hub_rows(source, split=where.hub, rows=rows)
     except ValueError as error:
         raise ValueError(f"{looked}, and {error}") from error
 
