@@ -54,7 +54,8 @@ test-services: install
 	$(BIN)/pytest -m "(browser or slurm or s3 or torchrun) and not slow"
 
 test-all: install .venv-parity/installed .venv-cloud/installed
-	$(BIN)/pytest -m "not slurm and not s3 and not browser and not net and not parity"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slurm and not s3 and not browser \
+		and not net and not parity"
 	PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" .venv-parity/bin/pytest -m parity
 
 # Other implementations live apart: what they install must not decide what is tested.
