@@ -57,7 +57,7 @@ def show(
     resolved = config_module.load_preset(preset, overrides or [])
     print(f"# {resolved.preset}: {resolved.question}")
     print(yaml.safe_dump(config_module.dump(resolved.config), sort_keys=False))
-    print("# steps:", " -> ".join(step.name for step in steps.study_steps(resolved.config.study)))
+    print("# steps:", " -> ".join(step.name for step in steps.config_steps(resolved.config)))
     for name, value in resolved.config.estimate().items():
         print(f"# {name}: {value}")
 
@@ -145,7 +145,10 @@ def step(
 ) -> None:
     """One step of an existing run: what torchrun and batch scripts start."""
     module = importlib.import_module("lmlab.launch.step")
-    module.run_step(reference, name, overrides or [], _failing_gates)
+    finished = module.run_step(reference, name, overrides or [], _failing_gates)
+    # Nobody waits for a job of SLURM's; elsewhere whoever started the step concludes.
+    if finished is not None and "SLURM_JOB_ID" in os.environ:
+        print(_conclude(finished))
 
 
 @app.command("eval")
@@ -187,13 +190,12 @@ def logs(
 ) -> None:
     """What the newest start of a run said."""
     references = importlib.import_module("lmlab.engine.references")
-    path = references.resolve(reference, finished=False).run.newest_log()
-    with path.open(encoding="utf-8") as file:
-        while True:
-            print(file.read(), end="", flush=True)
-            if not follow:
-                return
-            time.sleep(1)
+    module = importlib.import_module("lmlab.launch.logs")
+    for said in module.follow(references.resolve(reference, finished=False).run):
+        print(said, end="", flush=True)
+        if not follow:
+            return
+        time.sleep(1)
 
 
 @app.command()

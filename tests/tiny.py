@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lmlab.engine.records import Record
+from lmlab.launch.notebook import Opened
+
 PRESET = "scratch/demo"
 OVERRIDES = (
     "data.documents=100",
@@ -58,3 +61,10 @@ def contents(folder: Path, *below: str) -> dict[str, str]:
         for name, path in named.items()
         if name.startswith(below or "")
     }
+
+
+def word_perplexity(made: Opened, arm: str) -> Record:
+    """That of an arm under the run's own settings."""
+    own = made.reference.run.results().records()
+    [found] = [one for one in own if (one.arm, one.metric) == (arm, "word_perplexity")]
+    return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lmlab.engine.config import load_preset
 from lmlab.engine.presets import nearest
 from lmlab.engine.run import Part, Run, find_runs, runs_root
-from lmlab.engine.steps import Step, is_finished, step_fingerprints, study_steps
+from lmlab.engine.steps import Step, config_steps, is_finished, step_fingerprints
 
 _FORM = re.compile(r"(?P<run>[^:@]+/[^:@]+)(:(?P<part>[^@]+))?(@(?P<at>\d+|best|last))?")
 
@@ -72,7 +72,7 @@ def _newest_of_preset(study: str, name: str) -> Run:
         wanted = None
     runs = find_runs(study)
     if wanted is not None:
-        steps = study_steps(wanted.study)
+        steps = config_steps(wanted)
         fingerprints = step_fingerprints(steps, wanted)
         for run in runs:
             same = same_training(run.fingerprints(), fingerprints, steps)

@@ -166,14 +166,6 @@ class Run:
         path.parent.mkdir(exist_ok=True)
         return path
 
-    def newest_log(self) -> Path:
-        """What the last start said, a job of SLURM's included. Raises ValueError for none."""
-        logs = self.folder / "logs"
-        found = [*logs.glob("*.log"), *logs.glob("slurm-*.out")]
-        if not found:
-            raise ValueError(f"{self.reference} has no log yet")
-        return max(found, key=lambda path: path.stat().st_mtime_ns)
-
     def is_running(self) -> bool:
         """Whether a living process holds the run."""
         holder = read_holder(self.lock_path)

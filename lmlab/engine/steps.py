@@ -7,7 +7,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lmlab.engine.config import fingerprint, fingerprinted_values
@@ -28,7 +28,7 @@ class Step:
     `reads` names the sections of the configuration on which its result depends. An `evaluation`
     may be run with other settings on a finished run; its results then lie apart. `parts` are the
     trainings that it makes. Steps of one `phase` stand together, with gates behind them (see
-    `engine.phases`).
+    `engine.phases`). Where the configuration has null for its `section` there is no such step.
     """
 
     name: str
@@ -38,10 +38,19 @@ class Step:
     evaluation: bool = False
     parts: tuple[str, ...] = ()
     phase: str | None = None
+    section: str | None = None
+
+
+def config_steps(config: StudyConfig) -> tuple[Step, ...]:
+    """The study's steps without those that the configuration leaves out."""
+    every = study_steps(config.study)
+    kept = [one for one in every if one.section is None or getattr(config, one.section) is not None]
+    names = {step.name for step in kept}
+    return tuple(replace(one, needs=tuple(n for n in one.needs if n in names)) for one in kept)
 
 
 def study_steps(study: str) -> tuple[Step, ...]:
-    """STEPS of the study, found by name."""
+    """STEPS of the study, found by name: all that a run of it may have."""
     package = importlib.import_module(f"lmlab.studies.{study}" if _is_ours(study) else study)
     return importlib.import_module(f"{package.__name__}.steps").STEPS
 
@@ -92,7 +101,7 @@ def is_finished(steps: Sequence[Step], config: StudyConfig, run: Run) -> bool:
 
 def evaluation_results(name: str, config: StudyConfig, run: Run) -> Results:
     """Where an evaluation step writes: the run's own set, or one apart for other settings."""
-    steps = study_steps(config.study)
+    steps = config_steps(config)
     mark = step_fingerprints(steps, config)[name]
     own = run.fingerprints().get(name)
     return run.results(None if mark == own else mark)
@@ -109,7 +118,7 @@ def forget(name: str, steps: Sequence[Step], run: Run) -> None:
 
 def run_steps(steps: Sequence[Step], config: StudyConfig, run: Run) -> None:
     """Run what is not done yet, in order; a failure is recorded and raised, later steps wait."""
-    every = study_steps(config.study)
+    every = config_steps(config)
     marks = step_fingerprints(every, config)
     for step in steps:
         states = step_states(every, config, run)

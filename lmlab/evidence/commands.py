@@ -84,6 +84,17 @@ def compare(
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="As separate samples of different items.")
     ] = False,
+    test: Annotated[
+        Literal["permutation", "t_test"] | None,
+        typer.Option(help="Else McNemar's for right and wrong answers, a permutation for others."),
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(min=0.5, max=0.9999, help="Level of the intervals and the verdicts.")
+    ] = 0.95,
+    correct: Annotated[
+        Literal["holm", "benjamini_hochberg"], typer.Option(help="Of p, over all comparisons.")
+    ] = "holm",
+    rank: Annotated[bool, typer.Option("--rank", help="All arms in order, best first.")] = False,
     failures: Annotated[
         bool, typer.Option("--failures", help="Which items fail, and where.")
     ] = False,
@@ -107,8 +118,15 @@ def compare(
     module = importlib.import_module("lmlab.evidence.comparison.compare")
     text = importlib.import_module("lmlab.evidence.comparison.side_by_side")
     print("\n".join(text.tables(found, metric=metric)))
-    asked = module.Asked(metric=metric, arm=arm, baseline=baseline, unpaired=unpaired)
-    print("\n".join(text.lines(module.compare_runs(found, asked))))
+    asked = module.Asked(
+        metric=metric, arm=arm, baseline=baseline, unpaired=unpaired,
+        method=module.Method(test=test, confidence=confidence), correction=correct,
+    )  # fmt: skip
+    if rank:
+        ranking = importlib.import_module("lmlab.evidence.comparison.ranking")
+        print("\n".join(text.ranking_lines(ranking.rank_runs(found, asked))))
+    else:
+        print("\n".join(text.lines(module.compare_runs(found, asked))))
 
 
 @app.command("gate")

@@ -284,7 +284,8 @@ def _follow(
                 shown = True
                 say("with these lines in ~/.ssh/config, ssh and an editor's Remote-SSH find it:")
                 say((run.cloud / "ssh_config").read_text(encoding="utf-8").rstrip())
-            if shown and detach:
+            # Not before its watcher holds it: the same command would find nobody there.
+            if shown and detach and run.is_running():
                 return 0
             if not alive:
                 raise RuntimeError(f"nobody watches {run.reference} any more: see {_log(run)}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lmlab.engine.config import Axis, Resolved, load_preset, sweep_axes
 from lmlab.engine.run import Run, check_name, runs_root
-from lmlab.engine.steps import step_fingerprints, step_states, study_steps
+from lmlab.engine.steps import config_steps, step_fingerprints, step_states
 
 _NAME_LENGTH = 100
 
@@ -44,7 +44,7 @@ def plan_cells(preset: str, overrides: Sequence[str], *, name: str | None) -> li
 def cell_state(cell: Cell) -> str:
     """Of the whole run, as `lmlab status` names it."""
     config, run = cell.resolved.config, cell.run
-    states = set(step_states(study_steps(config.study), config, run).values())
+    states = set(step_states(config_steps(config), config, run).values())
     if run.is_running():
         return "running"
     if states == {"done"}:
@@ -77,7 +77,7 @@ def _cell(preset: str, chosen: Sequence[str], axes: Sequence[Axis], *, base: str
 
 
 def _training(resolved: Resolved) -> list[str]:
-    steps = study_steps(resolved.config.study)
+    steps = config_steps(resolved.config)
     fingerprints = step_fingerprints(steps, resolved.config)
     return [fingerprints[step.name] for step in steps if not step.evaluation]
 

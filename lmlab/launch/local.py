@@ -28,6 +28,7 @@ from lmlab.engine.schema import StudyConfig
 from lmlab.engine.steps import (
     Step,
     choose_steps,
+    config_steps,
     drifted_fields,
     forget,
     is_finished,
@@ -70,7 +71,7 @@ class Chosen:
 
 def step_names(resolved: Resolved, steps: str, *, phases: str, redo: str | None) -> tuple[str, ...]:
     """The steps of `--steps a,b` or `--phases 2-4`, checked; none where all are meant."""
-    every, chosen = study_steps(resolved.config.study), tuple(filter(None, steps.split(",")))
+    every, chosen = config_steps(resolved.config), tuple(filter(None, steps.split(",")))
     choose_steps(every, [*chosen, *filter(None, [redo])])
     if not phases:
         return chosen
@@ -99,7 +100,7 @@ def choose_run(resolved: Resolved, options: Options) -> Chosen:
 
 def find_run(resolved: Resolved, options: Options) -> Chosen | None:
     """The run that `choose_run` goes on with; None where it makes one."""
-    return None if options.new else _existing(resolved, options, study_steps(resolved.config.study))
+    return None if options.new else _existing(resolved, options, config_steps(resolved.config))
 
 
 def new_name(resolved: Resolved, options: Options) -> str:
@@ -116,7 +117,7 @@ def start(
     Raises RunIsBusyError, Preempted, GateFailedError, or what a step raised.
     """
     run, config = chosen.run, resolved.config
-    steps = study_steps(config.study)
+    steps = config_steps(config)
     wanted = choose_steps(steps, options.steps) if options.steps else list(steps)
     again = choose_steps(steps, [options.redo]) if options.redo is not None else []
     needed = float(config.launch.signal_seconds)
@@ -141,7 +142,7 @@ def _left(wave: Wave, wanted: Sequence[Step]) -> Wave:
 
 
 def _run_wave(wave: Wave, resolved: Resolved, run: Run, failing: Failing) -> None:
-    config, steps = resolved.config, study_steps(resolved.config.study)
+    config, steps = resolved.config, config_steps(resolved.config)
     states = step_states(steps, config, run)
     open_phases = _left(wave, [step for step in steps if states[step.name] != "done"])
     if open_phases:
@@ -164,7 +165,7 @@ def evaluate_again(reference: Reference, overrides: Sequence[str]) -> None:
     manifest = run.manifest()
     given = [*manifest["overrides"], *overrides]
     resolved = load_preset(manifest["preset"], given, dev=manifest["dev"])
-    chosen = _named(run, resolved, study_steps(resolved.config.study))
+    chosen = _named(run, resolved, config_steps(resolved.config))
     if chosen.state == "running":
         raise RunIsBusyError(f"{run.reference} is running; evaluate it when it is done")
     evaluations = tuple(one.name for one in study_steps(run.study) if one.evaluation)
@@ -173,7 +174,7 @@ def evaluate_again(reference: Reference, overrides: Sequence[str]) -> None:
 
 def describe(resolved: Resolved, options: Options) -> list[str]:
     """What `start` would do, without doing it."""
-    steps = study_steps(resolved.config.study)
+    steps = config_steps(resolved.config)
     wanted = choose_steps(steps, options.steps) if options.steps else list(steps)
     found = find_run(resolved, options)
     lines = [
@@ -247,7 +248,7 @@ def _create(resolved: Resolved, name: str, *, unique: bool) -> Run:
         "seed": config.seed,
         "dev": config.dev,
         "created": time.time(),
-        "fingerprints": step_fingerprints(study_steps(config.study), config),
+        "fingerprints": step_fingerprints(config_steps(config), config),
         "attempts": [],
     }
     return create_run(config.study, name, config=dump(config), manifest=manifest, unique=unique)

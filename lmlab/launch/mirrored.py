@@ -6,7 +6,7 @@ from lmlab.engine.references import same_training
 from lmlab.engine.run import Run, check_name, runs_root
 from lmlab.engine.s3 import PATIENCE_SECONDS
 from lmlab.engine.schema import CheckpointConfig, TrainConfig
-from lmlab.engine.steps import step_fingerprints, study_steps
+from lmlab.engine.steps import config_steps, step_fingerprints
 from lmlab.engine.storage import open_storage
 
 # One short try: who only asks what would be done does not wait for an outage to pass.
@@ -33,7 +33,7 @@ def find_mirror(
     if name is not None:
         mirror = Mirror(storage, Run(runs_root(), config.study, check_name(name)))
         return mirror if mirror.exists() else None
-    steps = study_steps(config.study)
+    steps = config_steps(config)
     wanted = step_fingerprints(steps, config)
     created = {
         found: float(manifest["created"])

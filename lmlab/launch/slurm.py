@@ -14,7 +14,7 @@ from pathlib import Path
 from lmlab.engine.config import Resolved
 from lmlab.engine.lock import locked
 from lmlab.engine.run import Run, read_json, runs_root, write_json, write_text
-from lmlab.engine.steps import Step, choose_steps, forget, step_states, study_steps
+from lmlab.engine.steps import Step, choose_steps, config_steps, forget, step_states, study_steps
 from lmlab.launch.local import Chosen, Options, find_run, new_name
 from lmlab.launch.sbatch import array_script, step_script
 
@@ -76,7 +76,7 @@ def submit(resolved: Resolved, chosen: Chosen, options: Options) -> list[str]:
     """
     run = chosen.run
     if options.redo is not None:
-        steps = study_steps(resolved.config.study)
+        steps = config_steps(resolved.config)
         with locked(run.lock_path):
             forget(options.redo, steps, run)
     left = _left(resolved, run, options)
@@ -157,7 +157,7 @@ def cancel(run: Run) -> list[str]:
 def _left(resolved: Resolved, run: Run, options: Options) -> list[Step]:
     """The steps to do. Raises ValueError for one that needs what is neither done nor asked for."""
     config = resolved.config
-    steps = study_steps(config.study)
+    steps = config_steps(config)
     # A step that is misspelt there would run without its GPUs.
     choose_steps(steps, tuple(config.launch.gpus))
     wanted = choose_steps(steps, options.steps) if options.steps else list(steps)

@@ -10,7 +10,7 @@ from typing import Any
 
 from lmlab.engine.records import Record
 from lmlab.engine.run import write_json, write_text
-from lmlab.engine.steps import evaluation_results, study_steps
+from lmlab.engine.steps import config_steps, evaluation_results
 from lmlab.launch.grid import Cell
 
 _SEED = "seed"
@@ -87,7 +87,7 @@ def _records(cell: Cell) -> list[Record]:
     """What was measured with the cell's own settings; a run may hold other evaluations too."""
     config, run = cell.resolved.config, cell.run
     found = []
-    for step in study_steps(config.study):
+    for step in config_steps(config):
         results = evaluation_results(step.name, config, run) if step.evaluation else run.results()
         found += [record for record in results.records() if record.step == step.name]
     return found

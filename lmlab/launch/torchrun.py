@@ -17,7 +17,7 @@ from lmlab.engine.config import Resolved
 from lmlab.engine.lock import locked
 from lmlab.engine.preempt import SIGNALS, Preempted
 from lmlab.engine.run import Run
-from lmlab.engine.steps import Step, choose_steps, forget, step_states, study_steps
+from lmlab.engine.steps import Step, choose_steps, config_steps, forget, step_states
 from lmlab.launch.local import Chosen, Options
 from lmlab.launch.phases import Failing, check_gates
 
@@ -31,7 +31,7 @@ def start(resolved: Resolved, chosen: Chosen, options: Options, failing: Failing
     Raises Preempted, GateFailedError, or RuntimeError naming the process that failed.
     """
     run, config = chosen.run, resolved.config
-    steps = study_steps(config.study)
+    steps = config_steps(config)
     if options.redo is not None:
         with locked(run.lock_path):
             forget(options.redo, steps, run)

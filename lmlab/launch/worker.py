@@ -13,7 +13,7 @@ from lmlab.engine.config import load_preset
 from lmlab.engine.lock import EXIT_LOST
 from lmlab.engine.preempt import EXIT_CODE, Preempted
 from lmlab.engine.run import Run, runs_root
-from lmlab.engine.steps import choose_steps, run_steps, study_steps
+from lmlab.engine.steps import choose_steps, config_steps, run_steps
 
 
 def work(study: str, name: str, steps: Sequence[str], overrides: Sequence[str]) -> None:
@@ -22,7 +22,7 @@ def work(study: str, name: str, steps: Sequence[str], overrides: Sequence[str]) 
     manifest = run.manifest()
     config = load_preset(manifest["preset"], overrides, dev=manifest["dev"]).config
     with run.notice.installed():
-        run_steps(choose_steps(study_steps(study), steps), config, run)
+        run_steps(choose_steps(config_steps(config), steps), config, run)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,14 +1,9 @@
 """Arms in order, with what is known of that order; no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
-
-import numpy as np
-from jaxtyping import Num
-
-from lmlab.metrics.significance import holm, paired_permutation
 
 
 @dataclass(frozen=True)
@@ -19,38 +14,37 @@ class Ranked:
     """
 
     arm: str
-    mean: float
+    score: float
     group: int
     p_above: float | None
     p_best: float | None
-    n: int
+
+
+def in_order(scores: Mapping[str, float], *, better: Literal["higher", "lower"]) -> list[str]:
+    """The arms from best to worst; of equal ones by name."""
+    sign = -1 if better == "higher" else 1
+    return sorted(scores, key=lambda arm: (sign * scores[arm], arm))
+
+
+def contests(order: Sequence[str]) -> list[tuple[str, str]]:
+    """What an order rests on: each arm against the one above it, and against the best."""
+    neighbours = [(arm, above) for above, arm in pairwise(order)]
+    return list(dict.fromkeys([*neighbours, *((arm, order[0]) for arm in order[1:])]))
 
 
 def rank_arms(
-    scores: Mapping[str, Num[np.ndarray, "pairs"]],
+    scores: Mapping[str, float],
+    p: Mapping[tuple[str, str], float],
     *,
     better: Literal["higher", "lower"],
     alpha: float,
-    draws: int,
-    generator: np.random.Generator,
 ) -> list[Ranked]:
-    """Arms from best to worst, by their scores on the same items (or seeds), in the same order.
-
-    Each is tested against the one above it and against the best by a paired permutation; Holm's
-    correction runs over all of these.
-    """
-    sign = -1 if better == "higher" else 1
-    order = sorted(scores, key=lambda arm: (sign * float(scores[arm].mean()), arm))
-    asked = sorted({*pairwise(order), *((order[0], arm) for arm in order[1:])})
-    found = [
-        paired_permutation(scores[a] - scores[b], draws=draws, generator=generator).p
-        for a, b in asked
-    ]
-    p = dict(zip(asked, holm(np.array(found)).tolist(), strict=True))
+    """Arms from best to worst; `p` is that of their `contests`, corrected."""
     ranked, group = [], 1
+    order = in_order(scores, better=better)
     for place, arm in enumerate(order):
-        above, best = p.get((order[place - 1], arm)), p.get((order[0], arm))
+        above = p[arm, order[place - 1]] if place else None
         group += above is not None and above <= alpha
-        mean = float(scores[arm].mean())
-        ranked.append(Ranked(arm, mean, group, above, best, scores[arm].size))
+        best = p[arm, order[0]] if place else None
+        ranked.append(Ranked(arm, scores[arm], group, above, best))
     return ranked

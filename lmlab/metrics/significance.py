@@ -86,6 +86,7 @@ def mcnemar(
     b: Num[np.ndarray, "items"],
     *,
     alternative: Alternative = "two-sided",
+    level: float = 0.95,
 ) -> Test:
     """Exact test that two arms are right equally often, on the items on which they disagree."""
     found = pairs(a, b)
@@ -93,7 +94,8 @@ def mcnemar(
     p = 1.0
     if discordant:
         p = float(scipy_stats.binomtest(found.gains, discordant, alternative=alternative).pvalue)
-    return Test("McNemar, exact", found.difference, difference_of_pairs(found), p, found.n)
+    interval = difference_of_pairs(found, level=level)
+    return Test("McNemar, exact", found.difference, interval, p, found.n)
 
 
 def paired_permutation(
@@ -134,26 +136,33 @@ def sign_flip(
 
 
 def paired_t(
-    differences: Num[np.ndarray, "pairs"], *, alternative: Alternative = "two-sided"
+    differences: Num[np.ndarray, "pairs"],
+    *,
+    alternative: Alternative = "two-sided",
+    level: float = 0.95,
 ) -> Test:
-    """Student's t-test that the mean difference is zero, with the two-sided 95 % interval."""
+    """Student's t-test that the mean difference is zero, with a two-sided interval."""
     _check_spread(differences)
     p = np.asarray(scipy_stats.ttest_1samp(differences, 0.0, alternative=alternative))[1]
-    both = scipy_stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
-    interval = Interval(float(both.low), float(both.high), "Student, paired, 0.95")
+    both = scipy_stats.ttest_1samp(differences, 0.0).confidence_interval(level)
+    interval = Interval(float(both.low), float(both.high), f"Student, paired, {level:g}")
     estimate = float(differences.mean())
     return Test("paired t", estimate, interval, float(p), differences.size)
 
 
 def welch_t(
-    a: Num[np.ndarray, "a"], b: Num[np.ndarray, "b"], *, alternative: Alternative = "two-sided"
+    a: Num[np.ndarray, "a"],
+    b: Num[np.ndarray, "b"],
+    *,
+    alternative: Alternative = "two-sided",
+    level: float = 0.95,
 ) -> Test:
-    """Welch's t-test of two unpaired samples, such as different seeds; a 95 % interval too."""
+    """Welch's t-test of two unpaired samples, such as different seeds; a two-sided interval too."""
     for one in (a, b):
         _check_spread(one)
     p = np.asarray(scipy_stats.ttest_ind(a, b, equal_var=False, alternative=alternative))[1]
-    both = scipy_stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    interval = Interval(float(both.low), float(both.high), "Welch, 0.95")
+    both = scipy_stats.ttest_ind(a, b, equal_var=False).confidence_interval(level)
+    interval = Interval(float(both.low), float(both.high), f"Welch, {level:g}")
     estimate = float(a.mean() - b.mean())
     return Test("Welch's t", estimate, interval, float(p), a.size + b.size)
 
@@ -310,7 +319,7 @@ def _beyond(
 def _check_spread(values: Num[np.ndarray, "sample"]) -> None:
     check_finite(values)
     if values.size < 2 or np.ptp(values) == 0:
-        raise ValueError("a t-test needs values that differ among themselves: use sign_flip")
+        raise ValueError("a t-test needs at least 2 values that differ among themselves")
 
 
 def _corrected(p: Num[np.ndarray, "tests"], method: str) -> Float64[np.ndarray, "tests"]:

@@ -65,6 +65,14 @@ def gate(**changes) -> dict[str, object]:
     return base | changes
 
 
+def test_the_page_of_a_run_comes_with_its_exports():
+    """Such as an imported run's, which nothing else makes."""
+    run = make_run("one", 10.0, metric="perplexity")
+    report([run.reference])
+    rows = (run.folder / "exports" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(row)["mode"]: json.loads(row)["ppl"] for row in rows}["trained"] == 10.0
+
+
 def test_a_study_has_a_row_a_run_and_a_row_a_run_and_arm(tmp_path: Path):
     one, two = make_run("one", 12.0), make_run("two", 60.0, interval=None, interval_method=None)
     report(["toy/one"])

@@ -2,16 +2,15 @@
 
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tiny
+from commands import type_command
 
 import lmlab
-from lmlab import cli
 from lmlab.engine.checkpoint import checkpoints
 from lmlab.engine.lock import DEAD_AFTER_SECONDS
 from lmlab.engine.run import Run
@@ -125,14 +124,6 @@ def kill(run: Run, number: signal.Signals, *, when: Callable[[], bool]) -> None:
     process.send_signal(number)
     process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == -number
-
-
-def type_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The exit code of a command in this process, which has imported everything already."""
-    monkeypatch.setattr(sys, "argv", ["lmlab", *arguments])
-    with pytest.raises(SystemExit) as leaving:
-        cli.main()
-    return int(leaving.value.code or 0)
 
 
 def state(run: Run, step: str) -> str | None:

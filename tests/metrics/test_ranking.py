@@ -1,33 +1,30 @@
-"""Facts about rankings: order, corrected p, and ties."""
+"""Facts about rankings: order, groups, and what an order rests on."""
 
-import numpy as np
-import pytest
+from lmlab.metrics.ranking import contests, in_order, rank_arms
 
-from lmlab.metrics.ranking import rank_arms
-
-
-def test_arms_are_ranked_and_ties_stay_together():
-    generator = np.random.default_rng(1)
-    items = generator.normal(0, 1, 200)
-    scores = {
-        arm: items + shift + generator.normal(0, 0.3, 200)
-        for arm, shift in {"e": 0.0, "pi": 0.5, "phi": 0.5, "prng": -0.5}.items()
-    }
-    given = {"alpha": 0.05, "draws": 1_999, "generator": generator}
-    ranked = rank_arms(scores, better="higher", **given)
-    assert {ranked[0].arm, ranked[1].arm} == {"pi", "phi"}
-    assert [one.arm for one in ranked[2:]] == ["e", "prng"]
-    assert [one.group for one in ranked] == [1, 1, 2, 3]
-    assert ranked[0].p_above is None
-    assert ranked[1].p_above == ranked[1].p_best > 0.05
-    # Five tests (three neighbours, two more against the best), each p 1/2000 at the least.
-    assert ranked[3].p_best == pytest.approx(5 / 2000)
-    lower = rank_arms(scores, better="lower", **given)
-    assert lower[0].arm == "prng"
+SCORES = {"e": 0.6, "pi": 0.8, "phi": 0.79, "prng": 0.4}
 
 
-def test_three_seeds_rank_nothing():
-    scores = {arm: np.array([0.70, 0.71, 0.72]) + gap for arm, gap in (("a", 0.0), ("b", 0.1))}
-    generator = np.random.default_rng(0)
-    best, other = rank_arms(scores, better="higher", alpha=0.05, draws=999, generator=generator)
-    assert (best.arm, other.p_best, other.group) == ("b", 0.25, 1)
+def test_the_best_comes_first_and_equal_arms_by_name():
+    assert in_order(SCORES, better="higher") == ["pi", "phi", "e", "prng"]
+    assert in_order(SCORES, better="lower") == ["prng", "e", "phi", "pi"]
+    assert in_order({"b": 1.0, "a": 1.0}, better="lower") == ["a", "b"]
+
+
+def test_each_arm_meets_the_one_above_it_and_the_best_once():
+    assert contests(["a", "b", "c", "d"]) == [
+        ("b", "a"), ("c", "b"), ("d", "c"), ("c", "a"), ("d", "a"),
+    ]  # fmt: skip
+
+
+def test_a_group_begins_where_an_arm_differs_from_the_one_above():
+    p = {
+        ("phi", "pi"): 0.4, ("e", "phi"): 0.05, ("prng", "e"): 0.06,
+        ("e", "pi"): 0.01, ("prng", "pi"): 0.001,
+    }  # fmt: skip
+    ranked = rank_arms(SCORES, p, better="higher", alpha=0.05)
+    assert [(one.arm, one.score, one.group) for one in ranked] == [
+        ("pi", 0.8, 1), ("phi", 0.79, 1), ("e", 0.6, 2), ("prng", 0.4, 2),
+    ]  # fmt: skip
+    assert [one.p_above for one in ranked] == [None, 0.4, 0.05, 0.06]
+    assert [one.p_best for one in ranked] == [None, 0.4, 0.01, 0.001]

@@ -3,16 +3,15 @@
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import slurm_cluster
 import tiny
+from commands import type_command
 from slurm_cluster import wait_until
 
-from lmlab import cli
 from lmlab.engine.checkpoint import checkpoints
 from lmlab.engine.config import load_preset
 from lmlab.engine.run import Run
@@ -73,6 +72,7 @@ def test_steps_are_jobs_that_wait_for_one_another(
     wait_for_end(run)
     states = run.status()["steps"]
     assert [states[step]["state"] for step in STEPS] == ["done"] * 3
+    assert run.report_path.is_file()
     assert states["prepare"]["finished"] <= states["pretrain"]["started"]
     assert states["pretrain"]["finished"] <= states["evaluate"]["started"]
     files = [path for path in run.folder.rglob("*") if path.is_file()]
@@ -248,11 +248,3 @@ def saved(run: Run) -> int:
     """The newest step that was saved; 0 before the first."""
     found = checkpoints(run.folder / "pretrain" / "checkpoints")
     return found[0][0] if found else 0
-
-
-def type_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The exit code of a command in this process, which has imported everything already."""
-    monkeypatch.setattr(sys, "argv", ["lmlab", *arguments])
-    with pytest.raises(SystemExit) as leaving:
-        cli.main()
-    return int(leaving.value.code or 0)

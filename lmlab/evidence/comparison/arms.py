@@ -163,12 +163,23 @@ def pair(arm: Items, baseline: Items) -> tuple[Bool[np.ndarray, "items"], Shaped
 
     Of one seed each they are paired by item alone, whatever the two seeds are.
     """
-    alike = len(set(arm.seeds)) == len(set(baseline.seeds)) == 1
-    ours, theirs = (
-        list(side.ids) if alike else list(zip(side.seeds, side.ids, strict=True))
-        for side in (arm, baseline)
-    )
+    ours, theirs = _keys([arm, baseline])
     places = {key: number for number, key in enumerate(theirs)}
     both = np.array([key in places for key in ours], bool)
     where = np.array([places[key] for key in ours if key in places], np.int64)
     return both, where
+
+
+def in_all(sides: Sequence[Items]) -> list[Items]:
+    """Of each side the items that all of them have, paired as `pair` does."""
+    keys = _keys(sides)
+    common = set(keys[0]).intersection(*keys[1:])
+    masks = (np.array([key in common for key in own], bool) for own in keys)
+    return [side.take(mask) for side, mask in zip(sides, masks, strict=True)]
+
+
+def _keys(sides: Sequence[Items]) -> list[list[Any]]:
+    alike = all(len(set(side.seeds)) == 1 for side in sides)
+    return [
+        list(side.ids) if alike else list(zip(side.seeds, side.ids, strict=True)) for side in sides
+    ]

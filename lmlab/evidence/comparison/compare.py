@@ -1,37 +1,27 @@
 """Two arms on the same items: the effect, its interval, and p corrected over all comparisons.
 
 Arms are compared only where protocol and data are the same; else the reason is said. Items are
-paired by their id; whole clusters are drawn and flipped, and answers that are right or wrong get
-McNemar's test.
+paired by their id.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Num
 
 from lmlab.engine.presets import nearest
 from lmlab.engine.records import Record
 from lmlab.engine.run import Run
 from lmlab.evidence.comparison.arms import Arm, Items, group_by_seed, pair, read_arms
+from lmlab.evidence.comparison.effect import Method, paired_test, two_samples
 from lmlab.evidence.gates.selection import at_key
-from lmlab.metrics.significance import Test, holm, mcnemar, one_sided_p, paired_permutation
-from lmlab.metrics.stats import (
-    Bootstrap,
-    Interval,
-    clustered_bootstrap,
-    mean_over_seeds,
-    seeds_by_items_bootstrap,
-)
+from lmlab.metrics.significance import Test, benjamini_hochberg, holm
+from lmlab.metrics.stats import Interval, mean_over_seeds
 
-DRAWS = 10_000
-
-
-class Incomparable(ValueError):
-    """Why two arms cannot be compared, in one line."""
+Correction = Literal["holm", "benjamini_hochberg"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ class Comparison:
     interval: Interval
     test: str
     p: float
-    p_holm: float
+    p_corrected: float
     n: int
     seeds: int
     unmatched: tuple[int, int]
@@ -71,6 +61,7 @@ class SeedMean:
 class Compared:
     """Everything that was asked for, and why the rest could not be compared."""
 
+    asked: "Asked"
     comparisons: tuple[Comparison, ...]
     refused: tuple[str, ...]
     means: tuple[SeedMean, ...]
@@ -84,48 +75,68 @@ class Asked:
     arm: str | None = None
     baseline: str | None = None
     unpaired: bool = False
-    draws: int = DRAWS
+    method: Method = field(default_factory=Method)
+    correction: Correction = "holm"
 
 
 def compare_runs(runs: Sequence[Run], asked: Asked) -> Compared:
     """Every arm against its baseline. Raises ValueError where nothing at all can be compared."""
+    if asked.unpaired and asked.method.test == "permutation":
+        raise ValueError("a permutation flips the signs of pairs: leave out --unpaired")
     variants = [read_arms(group, metric=asked.metric) for group in group_by_seed(runs)]
-    means = tuple(_seed_means(group_by_seed(runs)))
+    means = tuple(_seed_means(group_by_seed(runs), level=asked.method.confidence))
     found, refused = [], []
     for arm, baseline in _pairs(variants, asked, single=bool(means)):
         try:
-            found.append(compare_arms(arm, baseline, unpaired=asked.unpaired, draws=asked.draws))
-        except Incomparable as why:
-            refused.append(f"{arm.label} against {baseline.label} ({_said(arm)}): {why}")
+            found.append(compare_arms(arm, baseline, asked.method, unpaired=asked.unpaired))
+        except ValueError as why:
+            # Incomparable, or too little: the statistics name what they lack.
+            refused.append(f"{arm.label} against {baseline.label} ({said(arm)}): {why}")
     if not found and not means:
         why = "; ".join(refused) or "no two arms share a metric under the same conditions"
         raise ValueError(f"nothing to compare: {why}")
-    corrected = holm(np.array([one.p for one in found], np.float64))
-    told = (replace(one, p_holm=float(p)) for one, p in zip(found, corrected, strict=True))
-    return Compared(tuple(told), tuple(refused), means)
+    return Compared(asked, tuple(correct(found, asked.correction)), tuple(refused), means)
 
 
-def compare_arms(
-    arm: Arm, baseline: Arm, *, unpaired: bool = False, draws: int = DRAWS
-) -> Comparison:
-    """The effect of an arm over its baseline. Raises Incomparable with every reason there is."""
+def correct(found: Sequence[Comparison], correction: Correction) -> list[Comparison]:
+    """Each with its p corrected: all of them are one family."""
+    p = np.array([one.p for one in found], np.float64)
+    return [
+        replace(one, p_corrected=float(value))
+        for one, value in zip(found, _corrected(p, correction), strict=True)
+    ]
+
+
+def compare_arms(arm: Arm, baseline: Arm, method: Method, *, unpaired: bool = False) -> Comparison:
+    """The effect of an arm over its baseline. Raises ValueError with every reason against it."""
     reasons = _differences(arm.records, baseline.records, data=not unpaired)
     if reasons:
-        raise Incomparable("; ".join(reasons))
+        raise ValueError("; ".join(reasons))
     ours, theirs = arm.items.scored, baseline.items.scored
-    generator = np.random.default_rng(0)
     if unpaired:
-        return _told(arm, baseline, _two_samples(ours, theirs, draws=draws, generator=generator))
+        return _told(arm, baseline, two_samples(ours, theirs, method))
     both, where = pair(ours, theirs)
     matched, partner = ours.take(both), theirs.take(where)
     if not len(matched):
-        raise Incomparable(
+        raise ValueError(
             "no item has a score in both; --unpaired compares them as two separate samples"
         )
     if not np.allclose(matched.weights, partner.weights):
-        raise Incomparable("the same items have other weights, so they are not the same items")
-    test = _paired(matched, partner.values, draws=draws, generator=generator)
-    return _told(arm, baseline, test, matched=matched)
+        raise ValueError("the same items have other weights, so they are not the same items")
+    return _told(arm, baseline, paired_test(matched, partner.values, method), matched=matched)
+
+
+def said(arm: Arm) -> str:
+    """Metric and conditions, in words."""
+    return f"{arm.metric} under {at_key(arm.at)}" if arm.at else arm.metric
+
+
+def _corrected(p: Num[np.ndarray, "tests"], correction: Correction) -> Float64[np.ndarray, "tests"]:
+    match correction:
+        case "holm":
+            return holm(p)
+        case "benjamini_hochberg":
+            return benjamini_hochberg(p)
 
 
 def _told(arm: Arm, baseline: Arm, test: Test, *, matched: Items | None = None) -> Comparison:
@@ -141,58 +152,12 @@ def _told(arm: Arm, baseline: Arm, test: Test, *, matched: Items | None = None) 
         interval=test.interval,
         test=test.name,
         p=test.p,
-        p_holm=test.p,
+        p_corrected=test.p,
         n=n,
         seeds=len(set((matched or arm.items).seeds)),
         unmatched=(len(arm.items) - n, len(baseline.items) - n),
         paired=matched is not None,
     )
-
-
-def _paired(
-    ours: Items,
-    theirs: Float64[np.ndarray, "items"],
-    *,
-    draws: int,
-    generator: np.random.Generator,
-) -> Test:
-    """McNemar where each item is one answer, right or wrong; else clusters, drawn and flipped."""
-    answers = np.isin(ours.values, (0, 1)).all() and np.isin(theirs, (0, 1)).all()
-    apart = len(set(ours.clusters)) == len(ours)
-    if answers and apart and (ours.weights == 1).all():
-        return mcnemar(ours.values, theirs)
-    gaps = replace(ours, values=ours.values - theirs)
-    found = _bootstrap(gaps, draws=draws, generator=generator)
-    test = paired_permutation(
-        gaps.values,
-        gaps.clusters.astype(str),
-        draws=draws,
-        generator=generator,
-        weights=gaps.weights,
-    )
-    return replace(test, estimate=found.estimate, interval=found.interval)
-
-
-def _two_samples(ours: Items, theirs: Items, *, draws: int, generator: np.random.Generator) -> Test:
-    """Each drawn by itself: what makes an item hard for both does not cancel."""
-    a, b = (_bootstrap(one, draws=draws, generator=generator) for one in (ours, theirs))
-    gaps = a.draws - b.draws
-    low, high = np.quantile(gaps, [0.025, 0.975])
-    interval = Interval(float(low), float(high), f"two samples, {draws} draws, 0.95")
-    found = Bootstrap(a.estimate - b.estimate, interval, gaps, min(a.units, b.units))
-    p = 2 * min(one_sided_p(found, null=0.0, side=side) for side in ("greater", "less"))
-    return Test("bootstrap of two samples", found.estimate, interval, min(p, 1.0), found.units)
-
-
-def _bootstrap(items: Items, *, draws: int, generator: np.random.Generator) -> Bootstrap:
-    """Seeds are drawn first where there are several, then clusters."""
-    if len(set(items.clusters)) < 2:
-        raise Incomparable("all items belong to one cluster, which has no spread")
-    groups = [items.take(items.seeds == seed) for seed in sorted(set(items.seeds))]
-    per_seed = [(one.values, one.weights, one.clusters.astype(str)) for one in groups]
-    if len(per_seed) > 1:
-        return seeds_by_items_bootstrap(per_seed, draws=draws, generator=generator)
-    return clustered_bootstrap(*per_seed[0], draws=draws, generator=generator)
 
 
 def _pairs(variants: Sequence[list[Arm]], asked: Asked, *, single: bool) -> list[tuple[Arm, Arm]]:
@@ -255,10 +220,6 @@ def _against_run(arms: Sequence[Arm], base: Sequence[Arm]) -> list[tuple[Arm, Ar
     )
 
 
-def _said(arm: Arm) -> str:
-    return f"{arm.metric} under {at_key(arm.at)}" if arm.at else arm.metric
-
-
 def _differences(ours: Sequence[Record], theirs: Sequence[Record], *, data: bool) -> list[str]:
     """The fields in which protocol or data differ, with both values."""
     metrics = {one.metric for one in ours} & {one.metric for one in theirs}
@@ -289,7 +250,7 @@ def _scored_on(record: Record) -> dict[str, str]:
     return {split: record.data[split]} if split in record.data else dict(record.data)
 
 
-def _seed_means(groups: Sequence[tuple[Run, ...]]) -> list[SeedMean]:
+def _seed_means(groups: Sequence[tuple[Run, ...]], *, level: float) -> list[SeedMean]:
     """Of each number that a run, or runs that differ in seed alone, have for several seeds."""
     found = []
     for runs in groups:
@@ -299,12 +260,14 @@ def _seed_means(groups: Sequence[tuple[Run, ...]]) -> list[SeedMean]:
             scores.setdefault(key, {}).setdefault(record.seed, record)
         for by_seed in scores.values():
             if len(by_seed) > 1:
-                found.append(_seed_mean(tuple(run.reference for run in runs), by_seed))
+                references = tuple(run.reference for run in runs)
+                found.append(_seed_mean(references, by_seed, level=level))
     return found
 
 
-def _seed_mean(runs: tuple[str, ...], by_seed: dict[int, Record]) -> SeedMean:
+def _seed_mean(runs: tuple[str, ...], by_seed: dict[int, Record], *, level: float) -> SeedMean:
     seeds = tuple(sorted(by_seed))
-    mean, interval = mean_over_seeds(np.array([by_seed[seed].value for seed in seeds]))
+    values = np.array([by_seed[seed].value for seed in seeds])
+    mean, interval = mean_over_seeds(values, level=level)
     first = by_seed[seeds[0]]
     return SeedMean(runs, first.arm, first.metric, dict(first.at), mean, interval, seeds)

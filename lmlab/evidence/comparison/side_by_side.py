@@ -1,11 +1,12 @@
-"""What was compared, as lines for the terminal: all arms in one table, effects, means of seeds."""
+"""What was compared, as lines for the terminal: arms in a table, effects, seeds, rankings."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
 
 from lmlab.engine.records import Record
 from lmlab.engine.run import Run
-from lmlab.evidence.comparison.compare import Compared, Comparison, SeedMean
+from lmlab.evidence.comparison.compare import Asked, Compared, Comparison, SeedMean
+from lmlab.evidence.comparison.ranking import Ranking, Rankings
 from lmlab.evidence.tables import (
     build_tables,
     conditions,
@@ -16,16 +17,32 @@ from lmlab.evidence.tables import (
     words,
 )
 
-ALPHA = 0.05
+_CORRECTIONS = {"holm": "Holm", "benjamini_hochberg": "Benjamini-Hochberg"}
 
 
 def lines(compared: Compared) -> list[str]:
     """Effects first, then the means over seeds, then what was refused and why."""
-    found = [_heading(len(compared.comparisons))] if compared.comparisons else []
-    found += [line for one in compared.comparisons for line in _comparison(one)]
-    found += [line for one in compared.means for line in _mean(one)]
+    asked, found = compared.asked, []
+    if compared.comparisons:
+        many = _family(len(compared.comparisons), asked)
+        found.append(f"effect = arm - baseline, {_level(asked)} interval{many}")
+    alpha = asked.method.alpha
+    found += [line for one in compared.comparisons for line in _comparison(one, alpha=alpha)]
+    found += [_mean(one, level=_level(asked)) for one in compared.means]
     found += [f"not compared: {why}" for why in compared.refused]
     return found
+
+
+def ranking_lines(rankings: Rankings) -> list[str]:
+    """How it was ranked first, then each ranking, then what was refused and why."""
+    asked = rankings.asked
+    many = _family(sum(len(one.contests) for one in rankings.found), asked)
+    found = [
+        f"ranked by score; arms of one place are not told apart at p {asked.method.alpha:.3g}; "
+        f"difference to the best with its {_level(asked)} interval{many}"
+    ]
+    found += [line for one in rankings.found for line in _ranking(one, asked.method.alpha)]
+    return [*found, *(f"not ranked: {why}" for why in rankings.refused)]
 
 
 def tables(runs: Sequence[Run], *, metric: str | None = None, arm: str | None = None) -> list[str]:
@@ -57,42 +74,74 @@ def _row(record: Record) -> list[str]:
     ]
 
 
-def _heading(count: int) -> str:
-    holm = f", p corrected over {count} comparisons (Holm)" if count > 1 else ""
-    return f"effect = arm - baseline, 95 % interval{holm}"
+def _family(count: int, asked: Asked) -> str:
+    name = _CORRECTIONS[asked.correction]
+    return f", p corrected over {count} comparisons ({name})" if count > 1 else ""
 
 
-def _comparison(one: Comparison) -> list[str]:
-    where = conditions(one.at)
+def _level(asked: Asked) -> str:
+    return f"{100 * asked.method.confidence:g} %"
+
+
+def _ranking(one: Ranking, alpha: float) -> list[str]:
+    tests = ", ".join(dict.fromkeys(found.test for found in one.contests.values()))
+    left = f" (up to {one.left_out} more of an arm are left out)" if one.left_out else ""
+    best, *others = one.ranked(alpha=alpha)
+    rows = [[f"{best.group}.", best.arm, number(best.score), "", "", ""]]
+    for arm in others:
+        effect = one.contests[arm.arm, best.arm]
+        assert arm.p_above is not None
+        told = [
+            _effect(effect),
+            f"p {_p(effect.p_corrected)}",
+            f"to the one above {_p(arm.p_above)}",
+        ]
+        rows.append([f"{arm.group}.", arm.arm, number(arm.score), *told])
+    return [
+        f"{_place(one)}: {one.n} items that all have{left}; {tests}",
+        *(f"  {line}" for line in _aligned(rows)),
+    ]
+
+
+def _comparison(one: Comparison, *, alpha: float) -> list[str]:
     left = f", {one.unmatched[0]} and {one.unmatched[1]} unmatched" if any(one.unmatched) else ""
     pairs = (
         f"{one.n} pairs{left}"
         if one.paired
         else f"unpaired, {' and '.join(map(str, one.unmatched))} items"
     )
-    corrected = f", corrected {_p(one.p_holm)}" if one.p_holm != one.p else ""
+    corrected = f", corrected {_p(one.p_corrected)}" if one.p_corrected != one.p else ""
     return [
-        f"{words(one.metric)}{f', {where}' if where else ''} ({one.better} is better)",
+        _place(one),
         f"  {one.arm} against {one.baseline}",
-        f"  {_signed(one.effect)} [{_signed(one.interval.low)}, {_signed(one.interval.high)}], "
-        f"p {_p(one.p)}{corrected} ({one.test}), {pairs}: {_verdict(one)}",
+        f"  {_effect(one)}, p {_p(one.p)}{corrected} ({one.test}), {pairs}: "
+        f"{_verdict(one, alpha=alpha)}",
     ]
 
 
-def _verdict(one: Comparison) -> str:
-    if one.p_holm > ALPHA or one.effect == 0:
+def _place(one: Comparison | Ranking) -> str:
+    where = conditions(one.at)
+    return f"{words(one.metric)}{f', {where}' if where else ''} ({one.better} is better)"
+
+
+def _effect(one: Comparison) -> str:
+    return f"{_signed(one.effect)} [{_signed(one.interval.low)}, {_signed(one.interval.high)}]"
+
+
+def _verdict(one: Comparison, *, alpha: float) -> str:
+    if one.p_corrected > alpha or one.effect == 0:
         return "no difference shown"
     return "better" if (one.effect > 0) == (one.better == "higher") else "worse"
 
 
-def _mean(one: SeedMean) -> list[str]:
+def _mean(one: SeedMean, *, level: str) -> str:
     where = conditions(one.at)
     half = (one.interval.high - one.interval.low) / 2
     seeds = ", ".join(map(str, one.seeds))
-    return [
+    return (
         f"{words(one.metric)}{f', {where}' if where else ''}: {one.arm} {number(one.mean)} "
-        f"± {number(half)} (95 % over seeds {seeds}; {', '.join(one.runs)})"
-    ]
+        f"± {number(half)} ({level} over seeds {seeds}; {', '.join(one.runs)})"
+    )
 
 
 def _p(value: float) -> str:

@@ -104,7 +104,8 @@ def _check_pair(one: str, other: str, known: Measured | None) -> Finding:
         return Finding("arms", "not_audited", f"no probe.json, and weights of {pair} are unknown")
     if weights[0] != weights[1]:
         return Finding("arms", "sound", f"the weights of {pair} differ")
-    if known.deviation:
+    # Of a single pair there is no deviation.
+    if known.deviation or known.arm != known.baseline:
         return Finding("arms", "sound", f"{pair} share their weights, but not what they answer")
     return _same(f"the two arms are the same: equal weights of {pair}, and no probe.json")
 

@@ -56,7 +56,7 @@ class Judgement:
 
 def judge_gates(file: GateFile, runs: Sequence[Run]) -> list[Judgement]:
     """Every gate of the file; what spoils one leaves the others to be judged."""
-    found = _find(file, runs)
+    found = find_evidence(file, runs)
     tested = {name: one for name, one in found.items() if isinstance(one, Found)}
     outcomes = {
         gate.id: _outcome(gate, tested[gate.id], family=len(tested))
@@ -75,7 +75,7 @@ def judge_gates(file: GateFile, runs: Sequence[Run]) -> list[Judgement]:
     return judged
 
 
-def _find(file: GateFile, runs: Sequence[Run]) -> dict[str, Found | str]:
+def find_evidence(file: GateFile, runs: Sequence[Run]) -> dict[str, Found | str]:
     """What each gate is judged on, or why it is not."""
     sets = read_sets(runs)
     found: dict[str, Found | str] = {}

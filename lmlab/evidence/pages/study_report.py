@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from lmlab.engine.references import resolve
 from lmlab.engine.run import Run, find_runs, runs_root
+from lmlab.evidence.exports import write_exports
 from lmlab.evidence.overview import read_entry
 from lmlab.evidence.pages.blocks import Pieces
 from lmlab.evidence.pages.charts import MAX_LINES, choose_charts
@@ -39,9 +40,12 @@ class RunLine:
 
 
 def report(references: Sequence[str], *, force: bool = False) -> Path:
-    """The page of one run; of a study by its bare name; of several runs together."""
+    """The page of one run, with its exports; of a study by its bare name; of several runs."""
     if len(references) == 1 and "/" in references[0]:
-        return write_report(resolve(references[0]).run, force=force)
+        run = resolve(references[0]).run
+        page = write_report(run, force=force)
+        write_exports(run)
+        return page
     runs = [run for one in references for run in _runs(one)]
     folder = runs_root() / (references[0] if len(references) == 1 else _folder(runs))
     return write_study_report(list(dict.fromkeys(runs)), folder, force=force)
