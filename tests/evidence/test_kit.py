@@ -25,7 +25,8 @@ from lmlab.evidence.reproduction import cleaning, kit
 from lmlab.evidence.reproduction.kit import Kit, make_kit
 from lmlab.evidence.reproduction.texts import shell_words
 
-TOKEN = "tok-9f8e7d6c5b4a"
+# In two pieces: this file is in the archive of the code that a kit holds.
+TOKEN = "tok-" + "9f8e7d6c5b4a"
 HOME = "/home/some.body"
 PATH = f"{HOME}/my data/books.txt"
 DIFF = b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+two\n"
