@@ -5,6 +5,7 @@ It imports neither pydantic nor Hydra, unlike what reads a run whole.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,21 @@ def latest_states() -> dict[str, str]:
         manifest = _read(path)
         if manifest is None or "preset" not in manifest:
             continue
-        made = (float(manifest.get("created", 0.0)), _state(path))
+        made = (float(manifest.get("created", 0.0)), _state(path, manifest))
         found[manifest["preset"]] = max(found.get(manifest["preset"], (0.0, "")), made)
     return {preset: state for preset, (_, state) in found.items()}
 
 
-def _state(manifest: Path) -> str:
-    status = _read(manifest.with_name("status.json"))
+def _state(path: Path, manifest: Mapping[str, Any]) -> str:
+    status = _read(path.with_name("status.json"))
     if status is None:
         return "damaged"
-    states = [step["state"] for step in status.get("steps", {}).values()]
-    state = next((one for one in states if one != "done"), "done" if states else "-")
-    return "interrupted" if state == "running" and not _is_held(manifest) else state
+    steps = status.get("steps", {})
+    if not steps:
+        return "-"
+    done = "unfinished" if set(manifest.get("fingerprints", {})) - set(steps) else "done"
+    state = next((one["state"] for one in steps.values() if one["state"] != "done"), done)
+    return "interrupted" if state == "running" and not _is_held(path) else state
 
 
 def _read(path: Path) -> dict[str, Any] | None:

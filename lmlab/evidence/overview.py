@@ -53,7 +53,8 @@ def read_entry(run: Run) -> Entry:
         problems.append("manifest.json is missing or empty")
     status = _object(run.status, where="status.json", problems=problems)
     steps = _steps(status, problems)
-    return Entry(run, _state(run, steps, problems), manifest, steps, tuple(problems))
+    asked = set(manifest.get("fingerprints", {}))
+    return Entry(run, _state(run, steps, asked, problems), manifest, steps, tuple(problems))
 
 
 def summaries(entries: list[Entry]) -> list[str]:
@@ -91,7 +92,7 @@ def _fitting(lines: list[str], size: os.terminal_size) -> list[str]:
     return [*cut[:shown], f"... and {len(cut) - shown} more lines"]
 
 
-def _state(run: Run, steps: Steps, problems: list[str]) -> str:
+def _state(run: Run, steps: Steps, asked: set[str], problems: list[str]) -> str:
     """`interrupted`: its process is gone. `damaged`: nothing that can be read says it."""
     states = {step["state"] for _, step in steps}
     if run.is_running():
@@ -101,7 +102,8 @@ def _state(run: Run, steps: Steps, problems: list[str]) -> str:
             return shown
     if not states:
         return "damaged" if problems else "pending"
-    return next(iter(sorted(states - {"done"})), "done")
+    done = "done" if asked <= {name for name, _ in steps} else "unfinished"
+    return next(iter(sorted(states - {"done"})), done)
 
 
 def _object(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sample_runs import make_run
 
+from lmlab.engine.latest import latest_states
 from lmlab.engine.lock import locked
 from lmlab.evidence.overview import details, frames, read_entries, read_entry, summaries
 from lmlab.launch import rental
@@ -88,6 +89,17 @@ def test_the_state_of_a_run_follows_from_its_steps(states: list[str], expected: 
     assert read_entry(run).state == expected
     with locked(run.lock_path):
         assert read_entry(run).state == "running"
+
+
+def test_a_run_is_not_done_while_a_step_of_its_own_has_not_begun():
+    run = make_run(preset="scratch/demo", fingerprints={"prepare": "a", "train": "b"})
+    steps = {"prepare": {"state": "done"}}
+    (run.folder / "status.json").write_text(json.dumps({"steps": steps}))
+    assert read_entry(run).state == latest_states()["scratch/demo"] == "unfinished"
+    (run.folder / "status.json").write_text(
+        json.dumps({"steps": steps | {"train": {"state": "done"}}})
+    )
+    assert read_entry(run).state == latest_states()["scratch/demo"] == "done"
 
 
 def test_damaged_records_and_part_statuses_do_not_end_the_details():
