@@ -10,7 +10,10 @@ from lmlab.engine.records import Record
 from lmlab.launch.notebook import Opened
 
 PRESET = "scratch/demo"
+# Without the stages after pretraining.
+ALONE = ("sft=null", "dpo=null", "verifier=null")
 OVERRIDES = (
+    *ALONE,
     "data.documents=100",
     "data.validation_documents=10",
     "data.test_documents=10",

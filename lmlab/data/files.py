@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def read_text(path: Path) -> str:
@@ -43,6 +44,25 @@ def read_json_lines(path: Path, *, field: str) -> Iterator[str]:
             raise ValueError(
                 f"{path}:{number} is no JSON object with a field {field!r}; mend or drop the line"
             ) from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines, or of one JSON list; errors show none of the text."""
+    text = read_text(path)
+    lines = text.removesuffix("\n").split("\n") if ".jsonl" in path.suffixes else [text]
+    rows: list[Any] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            found = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path}:{number} is no JSON ({error}); mend or drop the line"
+            ) from error
+        rows += found if isinstance(found, list) else [found]
+    wrong = next((number for number, row in enumerate(rows) if not isinstance(row, dict)), None)
+    if wrong is not None:
+        raise ValueError(f"{path}: row {wrong} is no JSON object; mend or drop it")
+    return rows
 
 
 def _decompress(path: Path) -> bytes:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -15,6 +16,17 @@ Batch = dict[str, Tensor]
 Ids = Int64[np.ndarray, "_"]
 # What makes two positions comparable; a saved one with another value of these is refused.
 IDENTITY = ("seed", "num_items", "batch_size", "world_size", "drop_last")
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """What a loader fetches from: so many items, the same whoever asks and whenever."""
+
+    def __len__(self) -> int: ...
+
+    def fetch(self, ids: Ids, epoch: int) -> Batch:
+        """The items of these numbers as one micro-batch."""
+        ...
 
 
 @dataclass

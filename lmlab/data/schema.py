@@ -1,4 +1,4 @@
-"""Where text comes from and how it becomes tokens, as values."""
+"""Where text and records come from, and how text becomes tokens, as values."""
 
 from typing import Annotated, Literal
 
@@ -70,6 +70,42 @@ class Mixture(Values):
 TextConfig = Annotated[
     Stories | PyDocs | Named | Files | Custom | Mixture, Field(discriminator="kind")
 ]
+
+
+class StoryTasks(Values):
+    """Records drawn from the built-in written world: right by construction, the truth known."""
+
+    kind: Literal["stories"]
+    records: int = Field(ge=1)
+    validation_records: int = Field(ge=1)
+    test_records: int = Field(ge=1)
+    seed: int = 0
+    # How many steps the problems take, drawn evenly: one named twice is drawn twice as often.
+    steps: tuple[Literal[2, 3, 4], ...] = Field(default=(2, 3, 4), min_length=1)
+
+
+class NamedTasks(Values):
+    """A public set of records by its name in `data.sources`; the first `max_records` of a split."""
+
+    kind: Literal["named"]
+    name: str
+    max_records: int | None = Field(default=None, ge=1)
+
+
+class FileTasks(Values):
+    """The user's own records: JSON lines, or a JSON list, with the fields of the record.
+
+    What they are is written in `data.tasks.records`. `id` may be left out.
+    """
+
+    kind: Literal["files"]
+    train: tuple[str, ...]
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    data_kind: Literal["real", "generated"] = "real"
+
+
+TaskConfig = Annotated[StoryTasks | NamedTasks | FileTasks, Field(discriminator="kind")]
 
 
 class TrainedTokenizer(Values):

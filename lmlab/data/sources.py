@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 COMPRESSED = ("", ".xz", ".gz")
+# What a row is; `data.tasks.named` makes records of all but text.
+Form = Literal["text", "alpaca", "conversations", "transcripts", "gsm8k", "sst2", "summaries"]
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,11 @@ class Source:
     licence: str
     hub_id: str | None = None
     hub_config: str | None = None
+    hub_folder: str | None = None
     hub_revision: str | None = None
     fields: tuple[str, ...] = ("text",)
     rows: Literal["documents", "lines"] = "documents"
+    form: Form = "text"
     separator: str | None = None
     joiner: str = "\n"
     data_kind: Literal["real", "generated"] = "real"
@@ -133,22 +137,25 @@ def _wikitext(name: str, *, hub_config: str, folder: str, suffix: str) -> Source
 
 def _demo(name: str, *, file: str, sizes: tuple[int, int], licence: str, separator: str) -> Source:
     """A small local set without splits: its first documents test, the next ones validate."""
-    test, validation = sizes
-    held_out = test + validation
-
-    def split(documents: Span) -> Split:
-        return Split(files=(file,), documents=documents)
-
     return Source(
         name=name,
-        splits={
-            "train": split(Span(held_out)),
-            "validation": split(Span(test, held_out)),
-            "test": split(Span(0, test)),
-        },
+        splits=_cut(None, file, test=sizes[0], validation=sizes[1]),
         licence=licence,
         separator=separator,
     )
+
+
+def _cut(hub: str | None, *files: str, test: int, validation: int) -> dict[str, Split]:
+    """The splits of a set that was published whole: its first rows test, the next ones validate."""
+
+    def split(documents: Span) -> Split:
+        return Split(hub=hub, files=files, documents=documents)
+
+    return {
+        "train": split(Span(test + validation)),
+        "validation": split(Span(test, test + validation)),
+        "test": split(Span(0, test)),
+    }
 
 
 def _shakespeare(hub: str, characters: Span) -> Split:
@@ -159,6 +166,7 @@ def _shakespeare(hub: str, characters: Span) -> Split:
 # 100 characters is a broken-off paragraph of the story before it.
 STORY_END = r"(?<!\n)\n(?!\n)(?=(?:[^\n]|\n{2,}){101})"
 LINE_END = r"\n(?!\Z)"
+HARMLESS = "hh-rlhf/harmless-base"
 
 SOURCES: Mapping[str, Source] = {
     source.name: source
@@ -236,6 +244,119 @@ SOURCES: Mapping[str, Source] = {
             sizes=(3, 3),
             licence="CC BY-SA",
             separator=LINE_END,
+        ),
+        Source(
+            name="alpaca",
+            hub_id="tatsu-lab/alpaca",
+            splits=_cut("train", "alpaca/alpaca_data.json", test=1_000, validation=1_000),
+            licence="CC BY-NC 4.0",
+            fields=("instruction", "input", "output"),
+            form="alpaca",
+        ),
+        Source(
+            name="alpaca_demo",
+            splits=_cut(None, "llamafactory-demo/alpaca_en_demo.json", test=100, validation=100),
+            licence="Apache-2.0",
+            fields=("instruction", "input", "output"),
+            form="alpaca",
+        ),
+        Source(
+            name="dpo_demo",
+            splits=_cut(None, "llamafactory-demo/dpo_en_demo.json", test=50, validation=50),
+            licence="Apache-2.0",
+            fields=("conversations", "chosen", "rejected"),
+            form="conversations",
+        ),
+        Source(
+            name="hh_rlhf",
+            hub_id="Anthropic/hh-rlhf",
+            hub_folder="harmless-base",
+            splits={
+                **_cut("train", f"{HARMLESS}.train.jsonl", test=0, validation=1_000),
+                "test": Split(hub="test", files=(f"{HARMLESS}.test.jsonl",)),
+            },
+            licence="MIT",
+            fields=("chosen", "rejected"),
+            form="transcripts",
+        ),
+        # Trials where only the test file is at hand: who trains on it must not score on hh_rlhf.
+        Source(
+            name="hh_rlhf_demo",
+            splits=_cut(None, f"{HARMLESS}.test.jsonl", test=500, validation=200),
+            licence="MIT",
+            fields=("chosen", "rejected"),
+            form="transcripts",
+        ),
+        Source(
+            name="gsm8k",
+            hub_id="openai/gsm8k",
+            hub_config="main",
+            splits={
+                **_cut("train", "gsm8k/train.jsonl", test=0, validation=473),
+                "test": Split(hub="test", files=("gsm8k/test.jsonl",)),
+            },
+            licence="MIT",
+            fields=("question", "answer"),
+            form="gsm8k",
+        ),
+        # Whole sentences (6,920 / 872 / 1,821), each with its label.
+        Source(
+            name="sst2",
+            hub_id="SetFit/sst2",
+            splits={
+                "train": Split(hub="train", files=("sst2-sentences/stsa.binary.train",)),
+                "validation": Split(hub="validation", files=("sst2-sentences/stsa.binary.dev",)),
+                "test": Split(hub="test", files=("sst2-sentences/stsa.binary.test",)),
+            },
+            licence="none seen (Stanford Sentiment Treebank)",
+            fields=("text", "label"),
+            form="sst2",
+            separator=r"\n",
+        ),
+        # GLUE's: 67,349 phrases to train on; the labels of its test split are not public.
+        Source(
+            name="sst2_phrases",
+            hub_id="nyu-mll/glue",
+            hub_config="sst2",
+            splits={"train": Split(hub="train"), "validation": Split(hub="validation")},
+            licence="none seen (Stanford Sentiment Treebank)",
+            fields=("sentence", "label"),
+            form="sst2",
+        ),
+        Source(
+            name="samsum",
+            hub_id="knkarthick/samsum",
+            splits={
+                "train": Split(hub="train", files=("samsum/train.json",)),
+                "validation": Split(hub="validation", files=("samsum/val.json",)),
+                "test": Split(hub="test", files=("samsum/test.json",)),
+            },
+            licence="CC BY-NC-ND 4.0",
+            fields=("dialogue", "summary"),
+            form="summaries",
+        ),
+        Source(
+            name="dialogsum",
+            hub_id="knkarthick/dialogsum",
+            splits={
+                "train": Split(hub="train", files=("dialogsum/dialogsum.train.jsonl",)),
+                "validation": Split(hub="validation", files=("dialogsum/dialogsum.dev.jsonl",)),
+                "test": Split(hub="test", files=("dialogsum/dialogsum.test.jsonl",)),
+            },
+            licence="CC BY-NC-SA 4.0",
+            fields=("dialogue", "summary"),
+            form="summaries",
+        ),
+        # Trials where the training file is not at hand: most of the development set trains.
+        Source(
+            name="dialogsum_demo",
+            splits={
+                **_cut(None, "dialogsum/dialogsum.dev.jsonl", test=0, validation=100),
+                "test": Split(files=("dialogsum/dialogsum.test.jsonl",)),
+            },
+            licence="CC BY-NC-SA 4.0",
+            fields=("dialogue", "summary"),
+            form="summaries",
         ),
     )
 }

@@ -103,7 +103,9 @@ def load_tokenizer(path: str) -> TextTokenizer:
         ) from error
 
 
-def save_tokenizer(tokenizer: TextTokenizer, folder: Path) -> None:
+def save_tokenizer(
+    tokenizer: TextTokenizer, folder: Path, *, chat_template: str | None = None
+) -> None:
     """A folder that `load_tokenizer` and transformers' AutoTokenizer read."""
     folder.mkdir(parents=True, exist_ok=True)
     ids = {
@@ -116,6 +118,8 @@ def save_tokenizer(tokenizer: TextTokenizer, folder: Path) -> None:
     }
     config = {"tokenizer_class": "PreTrainedTokenizerFast", **roles}
     _replace(folder / "tokenizer_config.json", json.dumps(config, indent=2))
+    if chat_template is not None:
+        _replace(folder / "chat_template.jinja", chat_template)
     _replace(folder / "tokenizer.json", tokenizer.inner.to_str(pretty=True))
 
 

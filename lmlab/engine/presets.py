@@ -8,7 +8,10 @@ from pathlib import Path
 
 CONF = Path(__file__).parents[1] / "conf"
 # Folders of conf/ that hold values shared by presets rather than presets of a study.
-SHARED = {"model", "data", "position", "optim", "launch", "size", "decisions", "gates", "groups"}
+SHARED = {
+    "model", "data", "stages", "position", "optim", "launch", "size", "decisions", "gates",
+    "groups",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

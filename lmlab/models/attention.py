@@ -9,17 +9,23 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lmlab.models.positions import rotate
-from lmlab.models.schema import DecoderConfig
+from lmlab.models.schema import DecoderConfig, Logit
+from lmlab.models.sinks import Heads, add_sink_logits, prepend_registers, sink_rows, spare_width
+from lmlab.models.streaming import StreamingCache, StreamingView, attend_to_kept
 
 
 @dataclass(frozen=True)
 class View:
     """Where the tokens of one forward stand, and what they see."""
 
-    cos: Float[Tensor, "rows tokens 1 width"]
-    sin: Float[Tensor, "rows tokens 1 width"]
+    cos: Float[Tensor, "rows turning 1 width"]
+    sin: Float[Tensor, "rows turning 1 width"]
     # None: every token sees itself and all before it.
-    mask: Bool[Tensor, "rows 1 tokens keys"] | None
+    mask: Bool[Tensor, "rows 1 queries keys"] | None
+    # Which tokens are no left pads; None: all.
+    real: Bool[Tensor, "rows tokens"] | None
+    # Whether these tokens open the text, so that sinks stand before them; later a cache has those.
+    opens: bool
 
 
 class KeyValueCache:
@@ -36,7 +42,9 @@ class KeyValueCache:
         num_tokens: int,
         like: Tensor,
     ) -> None:
-        shape = (config.num_layers, batch, config.kv_heads, num_tokens, config.head_width)
+        self.num_sinks = sink_rows(config)
+        slots, width = self.num_sinks + num_tokens, config.head_width + spare_width(config)
+        shape = (config.num_layers, batch, config.kv_heads, slots, width)
         self.keys = torch.zeros(shape, dtype=like.dtype, device=like.device)
         self.values = torch.zeros_like(self.keys)
         self.length = 0
@@ -44,7 +52,7 @@ class KeyValueCache:
     @property
     def capacity(self) -> int:
         """Tokens that fit."""
-        return self.keys.shape[3]
+        return self.keys.shape[3] - self.num_sinks
 
     def append(
         self,
@@ -53,10 +61,14 @@ class KeyValueCache:
         keys: Float[Tensor, "batch heads new width"],
         values: Float[Tensor, "batch heads new width"],
     ) -> tuple[Float[Tensor, "batch heads all width"], Float[Tensor, "batch heads all width"]]:
-        """Store the new keys and values of one layer; all of it so far. `advance` ends the step."""
-        end = self.length + keys.shape[2]
-        self.keys[layer, :, :, self.length : end] = keys
-        self.values[layer, :, :, self.length : end] = values
+        """Store the new keys and values of one layer; all of it so far. `advance` ends the step.
+
+        The first rows of the first call are those of the sinks.
+        """
+        start = self.num_sinks + self.length if self.length else 0
+        end = start + keys.shape[2]
+        self.keys[layer, :, :, start:end] = keys
+        self.values[layer, :, :, start:end] = values
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
     def advance(self, num_tokens: int) -> None:
@@ -76,24 +88,63 @@ class Attention(nn.Module):
         # One product for q, k and v: rows of q, then of k, then of v.
         self.qkv = nn.Linear(config.d_model, rows, bias=False)
         self.out = nn.Linear(config.d_model, config.d_model, bias=False)
+        registers, logits = config.num_registers, isinstance(config.sinks, Logit)
+        self.registers = nn.Parameter(torch.zeros(registers, config.d_model)) if registers else None
+        self.sink_logits = nn.Parameter(torch.zeros(config.num_heads)) if logits else None
 
     def forward(
         self,
         x: Float[Tensor, "batch tokens width"],
-        view: View,
-        cache: KeyValueCache | None = None,
+        view: View | StreamingView,
+        cache: KeyValueCache | StreamingCache | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
         """What attention adds to the residual stream."""
+        num_tokens = x.shape[1]
+        if self.registers is not None and view.opens:
+            x = prepend_registers(x, self.registers)
         heads = self.qkv(x).unflatten(-1, (-1, self.head_width))
+        if isinstance(view, StreamingView):
+            assert isinstance(cache, StreamingCache)
+            mixed = self._stream(heads, view, cache)
+        else:
+            assert not isinstance(cache, StreamingCache)
+            mixed = self._mix(heads, view, cache)
+        # Sinks ask too, at the front, and what they get is dropped.
+        mixed = mixed[:, :, -num_tokens:, : self.head_width]
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _mix(
+        self,
+        heads: Float[Tensor, "batch tokens all_heads width"],
+        view: View,
+        cache: KeyValueCache | None,
+    ) -> Float[Tensor, "batch heads queries wide"]:
         turning, v = heads.split((self.num_heads + self.num_kv_heads, self.num_kv_heads), dim=2)
         # q and k turn together, in the dtype of the product: float32 tables would promote both.
         turned = rotate(turning, view.cos.to(heads.dtype), view.sin.to(heads.dtype))
         q, k = turned.split((self.num_heads, self.num_kv_heads), dim=2)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        scale = None
+        if self.sink_logits is not None:
+            widened = add_sink_logits(Heads(q, k, v), self.sink_logits, opens=view.opens)
+            q, k, v = widened.q, widened.k, widened.v
+            scale = 1 / math.sqrt(self.head_width)
         if cache is not None:
             k, v = cache.append(self.layer, keys=k, values=v)
-        mixed = attend(q, k, v, mask=view.mask)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return attend(q, k, v, mask=view.mask, scale=scale)
+
+    def _stream(
+        self,
+        heads: Float[Tensor, "batch tokens all_heads width"],
+        view: StreamingView,
+        cache: StreamingCache,
+    ) -> Float[Tensor, "batch heads queries width"]:
+        split = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
+        q, k, v = (part.transpose(1, 2) for part in heads.split(split, dim=2))
+        kept = cache.extend(self.layer, torch.stack((k, v)), view=view)
+        # Registers need no query.
+        q = q[:, :, -view.mask.shape[2] :]
+        return attend_to_kept(q, kept, view=view, sink_logits=self.sink_logits)
 
 
 def attend(
@@ -102,17 +153,21 @@ def attend(
     v: Float[Tensor, "batch kv_heads keys width"],
     *,
     mask: Bool[Tensor, "rows 1 queries keys"] | None,
+    scale: float | None = None,
 ) -> Float[Tensor, "batch heads queries width"]:
-    """Softmax(q k / sqrt(h)) v by torch's fused kernel, or by plain products where these win."""
+    """Softmax(q k / sqrt(h)) v by torch's fused kernel, or by plain products where these win.
+
+    `scale` stands for 1 / sqrt(h) where the heads are wider than what they were made of.
+    """
     causal = mask is None and q.shape[2] > 1
     # On a CPU the fused kernel gains nothing from bf16: compiled products took less than half its
     # time at 256 and 512 tokens. Beyond, the stored probabilities would cost more than they save.
     plain = q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[2] <= 1024
     if causal and plain:
-        return causal_products(q, k, v)
+        return causal_products(q, k, v, scale=scale)
     grouped = q.shape[1] != k.shape[1]
     return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped
+        q, k, v, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=grouped
     )
 
 
@@ -121,6 +176,7 @@ def causal_products(
     k: Float[Tensor, "batch kv_heads tokens width"],
     v: Float[Tensor, "batch kv_heads tokens width"],
     *,
+    scale: float | None = None,
     block: int = 128,
 ) -> Float[Tensor, "batch heads tokens width"]:
     """Causal attention as matrix products, a block of queries over the keys up to its end.
@@ -130,11 +186,12 @@ def causal_products(
     groups = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
     dtype = torch.promote_types(q.dtype, torch.float32)
+    root = math.sqrt(q.shape[3]) if scale is None else 1 / scale
     index = torch.arange(q.shape[2], device=q.device)
     mixed = []
     for start in range(0, q.shape[2], block):
         end = min(start + block, q.shape[2])
-        scores = (q[:, :, start:end] @ k[:, :, :end].mT).to(dtype) / math.sqrt(q.shape[3])
+        scores = (q[:, :, start:end] @ k[:, :, :end].mT).to(dtype) / root
         ahead = index[:end] > index[start:end, None]
         p = scores.masked_fill(ahead, -math.inf).softmax(-1).to(q.dtype)
         mixed.append(p @ v[:, :, :end])

@@ -10,15 +10,19 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lmlab.models.attention import Attention, KeyValueCache, View, attention_mask
+from lmlab.models.experts import Experts, Routing
 from lmlab.models.positions import frequencies, tables
 from lmlab.models.schema import DecoderConfig
+from lmlab.models.sinks import show_sinks, sink_rows
+from lmlab.models.streaming import StreamingCache, StreamingView
 
 
 class Decoder(nn.Module):
     """Tokens to hidden states and logits.
 
     Points at which it can be read: `embed`, `blocks[l]`, `blocks[l].attention`, `blocks[l].mlp`,
-    `final_norm`; attention and mlp return what they add to the residual stream.
+    `final_norm`; attention and mlp return what they add to the residual stream, a block the
+    stream itself and its `Routing` (None where it has no experts).
     """
 
     def __init__(self, config: DecoderConfig, *, vocab_size: int) -> None:
@@ -31,7 +35,7 @@ class Decoder(nn.Module):
         self.head = nn.Linear(config.d_model, vocab_size, bias=False) if untied else None
         turns = tables(
             frequencies(config.position, width=config.head_width),
-            torch.arange(config.context_tokens),
+            torch.arange(config.num_registers + config.context_tokens),
         )
         self.cos = nn.Buffer(turns.cos.float(), persistent=False)
         self.sin = nn.Buffer(turns.sin.float(), persistent=False)
@@ -47,7 +51,7 @@ class Decoder(nn.Module):
         *,
         documents: Int[Tensor, "batch tokens"] | None = None,
         pads: Int[Tensor, " batch"] | None = None,
-        cache: KeyValueCache | None = None,
+        cache: KeyValueCache | StreamingCache | None = None,
     ) -> Float[Tensor, "batch tokens vocab"]:
         """The logits of the token after each one; arguments as in `hidden`."""
         return self.logits(self.hidden(tokens, documents=documents, pads=pads, cache=cache))
@@ -58,22 +62,26 @@ class Decoder(nn.Module):
         *,
         documents: Int[Tensor, "batch tokens"] | None = None,
         pads: Int[Tensor, " batch"] | None = None,
-        cache: KeyValueCache | None = None,
+        cache: KeyValueCache | StreamingCache | None = None,
+        routings: list[Routing] | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
         """The states after the final norm.
 
         `documents` names the document of each token of a packed row: none sees another, and each
         starts at position 0. `pads` counts the pads at the left of each row. With a `cache`, the
-        tokens go on where it ends; `pads` are then given at every call.
+        tokens go on where it ends; `pads` are then given at every call. Where each layer's experts
+        were sent what is added to `routings`.
         """
         view = self._view(tokens, documents=documents, pads=pads, cache=cache)
         x = F.dropout(self.embed(tokens), self.config.dropout, self.training)
         recompute = self.config.gradient_checkpointing and torch.is_grad_enabled()
         for block in self.blocks:
             if recompute:
-                x = checkpoint(block, x, view, cache, use_reentrant=False)
+                x, routing = checkpoint(block, x, view, cache, use_reentrant=False)
             else:
-                x = block(x, view, cache)
+                x, routing = block(x, view, cache)
+            if routings is not None and routing is not None:
+                routings.append(routing)
         if cache is not None:
             cache.advance(tokens.shape[1])
         return self.final_norm(x)
@@ -88,10 +96,12 @@ class Decoder(nn.Module):
         *,
         documents: Int[Tensor, "batch tokens"] | None,
         pads: Int[Tensor, " batch"] | None,
-        cache: KeyValueCache | None,
-    ) -> View:
+        cache: KeyValueCache | StreamingCache | None,
+    ) -> View | StreamingView:
         if documents is not None and (pads is not None or cache is not None):
             raise ValueError("packed documents go with neither left pads nor a cache")
+        if isinstance(cache, StreamingCache):
+            return cache.view(tokens.shape[1], pads)
         start = 0 if cache is None else cache.length
         end = start + tokens.shape[1]
         _check_length(end, context_tokens=self.config.context_tokens, cache=cache)
@@ -103,15 +113,24 @@ class Decoder(nn.Module):
             pads=pads,
             device=tokens.device,
         )
-        cos, sin = self.cos[None, start:end], self.sin[None, start:end]
+        index = torch.arange(start, end, device=tokens.device)
+        real = None if pads is None else index >= pads[:, None]
+        opens, shift = start == 0, self.config.num_registers
+        mask = show_sinks(mask, num_rows=sink_rows(self.config), opens=opens)
+        # Registers take the first positions and move all others up.
+        begin = 0 if opens else shift + start
+        cos, sin = self.cos[None, begin : shift + end], self.sin[None, begin : shift + end]
         if documents is not None or pads is not None:
-            positions = _positions(start, end, documents=documents, pads=pads, like=tokens)
+            positions = _positions(start, end, documents=documents, pads=pads, like=tokens) + shift
+            if opens and shift:
+                registers = torch.arange(shift, device=tokens.device).expand(len(positions), -1)
+                positions = torch.cat((registers, positions), dim=1)
             cos, sin = self.cos[positions], self.sin[positions]
-        return View(cos=cos[:, :, None], sin=sin[:, :, None], mask=mask)
+        return View(cos=cos[:, :, None], sin=sin[:, :, None], mask=mask, real=real, opens=opens)
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); and where its experts were sent what."""
 
     def __init__(self, config: DecoderConfig, *, layer: int) -> None:
         super().__init__()
@@ -119,18 +138,24 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(config)
         self.attention = Attention(config, layer=layer)
         self.mlp_norm = RMSNorm(config)
-        self.mlp = SwiGLU(config)
+        self.mlp = SwiGLU(config) if config.experts is None else Experts(config, config.experts)
 
     def forward(
         self,
         x: Float[Tensor, "batch tokens width"],
-        view: View,
-        cache: KeyValueCache | None,
-    ) -> Float[Tensor, "batch tokens width"]:
+        view: View | StreamingView,
+        cache: KeyValueCache | StreamingCache | None,
+    ) -> tuple[Float[Tensor, "batch tokens width"], Routing | None]:
         """One layer. Dropout falls on what is added, so that attention keeps its fast kernels."""
         mixed = self.attention(self.attention_norm(x), view, cache)
         x = x + F.dropout(mixed, self.dropout, self.training)
-        return x + F.dropout(self.mlp(self.mlp_norm(x)), self.dropout, self.training)
+        normed, routing = self.mlp_norm(x), None
+        if isinstance(self.mlp, Experts):
+            routing = self.mlp.route(normed, view.real)
+            added = self.mlp(normed, routing)
+        else:
+            added = self.mlp(normed)
+        return x + F.dropout(added, self.dropout, self.training), routing
 
 
 class SwiGLU(nn.Module):
@@ -165,7 +190,7 @@ class RMSNorm(nn.Module):
 
 @torch.no_grad()
 def init_weights(model: Decoder, *, seed: int) -> None:
-    """N(0, init_std), what writes to the residual stream / sqrt(2 L); norms one.
+    """N(0, init_std), what writes to the residual stream / sqrt(2 L); norms one, sink logits zero.
 
     Every parameter draws from a generator of its own, keyed by the seed and its name, so that
     adding a module changes the start of no other.
@@ -173,9 +198,9 @@ def init_weights(model: Decoder, *, seed: int) -> None:
     std = model.config.init_std
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
-            parameter.fill_(1.0)
+            parameter.fill_(0.0 if name.endswith("sink_logits") else 1.0)
             continue
-        writes = name.endswith(("attention.out.weight", "mlp.down.weight"))
+        writes = name.endswith(("attention.out.weight", "mlp.down.weight", "mlp.down"))
         scale = 1 / math.sqrt(2 * model.config.num_layers) if writes else 1.0
         drawn = torch.empty(parameter.shape).normal_(
             0.0, std * scale, generator=_generator(name, seed=seed)

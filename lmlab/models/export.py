@@ -23,14 +23,16 @@ class SpecialTokens:
 def export_decoder(model: Decoder, *, folder: Path, special: SpecialTokens, card: str) -> Path:
     """Write config.json, generation_config.json, model.safetensors and the model card.
 
-    The tokenizer's own files go beside them. Loads as LlamaForCausalLM, or as MistralForCausalLM
-    when there is a window. Raises ValueError where the folder holds something already.
+    The tokenizer's own files go beside them. Loads as LlamaForCausalLM, as MistralForCausalLM when
+    there is a window, and as MixtralForCausalLM when there are experts; a `capacity_factor` is no
+    part of that, since it drops tokens in training alone. Raises ValueError where the folder holds
+    something already.
     """
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
     ids = {"bos_token_id": special.bos, "eos_token_id": special.eos, "pad_token_id": special.pad}
     config = to_llama_config(model.config, vocab_size=model.vocab_size)
+    folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "config.json", config | ids)
     _write(folder / "generation_config.json", ids | {"do_sample": False})
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -13,6 +13,7 @@ from torch import Tensor
 from lmlab.models.attention import KeyValueCache
 from lmlab.models.decoder import Decoder
 from lmlab.models.schema import GenerationSettings
+from lmlab.models.streaming import PIECE_TOKENS, StreamingCache, check_beyond
 
 Reason = Literal["eos", "length", "stop"]
 
@@ -50,16 +51,13 @@ def generate(
         return []
     _check(model, prompts, settings=settings, generators=generators, ending=ending)
     padded = _left_padded(prompts, device=model.embed.weight.device)
-    num_tokens = padded.tokens.shape[1] + settings.max_new_tokens
-    cache = KeyValueCache(
-        model.config, batch=len(prompts), num_tokens=num_tokens, like=model.embed.weight
-    )
+    cache = _cache(model, padded, settings=settings)
     seen = _seen(prompts, like=padded.tokens, vocab=model.vocab_size)
     rows = [_Row() for _ in prompts]
     new = padded.tokens
     with _weights_by_column(model):
         for _ in range(settings.max_new_tokens):
-            hidden = model.hidden(new, pads=padded.pads, cache=cache)[:, -1]
+            hidden = _read(model, new, pads=padded.pads, cache=cache)
             scores = penalize(model.logits(hidden).float(), seen, settings.repetition_penalty)
             chosen = _choose(scores, rows=rows, settings=settings, generators=generators)
             for row, token in zip(rows, chosen.tolist(), strict=True):
@@ -136,6 +134,30 @@ class _Padded:
     tokens: Int[Tensor, "batch tokens"]
     # None: all prompts are of one length, and no mask is needed.
     pads: Int[Tensor, " batch"] | None
+
+
+def _cache(
+    model: Decoder, prompts: _Padded, *, settings: GenerationSettings
+) -> KeyValueCache | StreamingCache:
+    batch, num_tokens = prompts.tokens.shape
+    like = model.embed.weight
+    if settings.beyond is not None:
+        return StreamingCache(model.config, settings.beyond, batch=batch, like=like)
+    num_tokens += settings.max_new_tokens
+    return KeyValueCache(model.config, batch=batch, num_tokens=num_tokens, like=like)
+
+
+def _read(
+    model: Decoder,
+    new: Int[Tensor, "batch new"],
+    *,
+    pads: Int[Tensor, " batch"] | None,
+    cache: KeyValueCache | StreamingCache,
+) -> Float[Tensor, "batch width"]:
+    """The state after the last of the new tokens."""
+    at_once = PIECE_TOKENS if isinstance(cache, StreamingCache) else new.shape[1]
+    states = [model.hidden(part, pads=pads, cache=cache)[:, -1] for part in new.split(at_once, 1)]
+    return states[-1]
 
 
 @contextmanager
@@ -220,15 +242,19 @@ def _check(
         )
     if settings.stop and ending.decode is None:
         raise ValueError("stop strings need Ending(decode=...), the tokenizer's decoder")
+    if settings.beyond is not None:
+        check_beyond(settings.beyond, model.config)
     for place, prompt in enumerate(prompts):
-        _check_prompt(prompt, place=place, new=settings.max_new_tokens, model=model)
+        _check_prompt(prompt, place=place, settings=settings, model=model)
 
 
-def _check_prompt(prompt: list[int], *, place: int, new: int, model: Decoder) -> None:
-    context = model.config.context_tokens
+def _check_prompt(
+    prompt: list[int], *, place: int, settings: GenerationSettings, model: Decoder
+) -> None:
+    context, new = model.config.context_tokens, settings.max_new_tokens
     if not prompt:
         raise ValueError(f"prompt {place} has no tokens; begin it with BOS")
-    if len(prompt) + new > context:
+    if settings.beyond is None and len(prompt) + new > context:
         raise ValueError(
             f"prompt {place}: {len(prompt)} tokens and {new} new ones are "
             f"{len(prompt) + new}, more than the model's context of {context}"

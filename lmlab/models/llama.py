@@ -1,4 +1,4 @@
-"""Our decoder in the words of transformers' Llama and Mistral, both ways: names, shapes, config."""
+"""Our decoder as transformers' Llama, Mistral or Mixtral, both ways: names, shapes, config."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lmlab.models.schema import (
     DecoderConfig,
+    ExpertsConfig,
     Llama3,
     Position,
     Proportional,
@@ -17,7 +18,11 @@ from lmlab.models.schema import (
     Yarn,
 )
 
-ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}
+ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "mixtral": "MixtralForCausalLM",
+}
 # What those models can say and our decoder cannot: any other value is another architecture.
 ONLY_VALUES = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
 BLOCK_NAMES = {
@@ -38,7 +43,9 @@ def to_llama(state: Mapping[str, Tensor], config: DecoderConfig) -> dict[str, Te
     """Our tensors under Llama's names, the fused products split."""
     found: dict[str, Tensor] = {}
     for ours, theirs in llama_names(config).items():
-        parts = state[ours].split(_rows(ours, config) or [len(state[ours])])
+        # Experts stand one below the other.
+        rows = state[ours].flatten(0, -2) if state[ours].ndim == 3 else state[ours]
+        parts = rows.split(_rows(ours, config) or [len(rows)])
         found.update(zip(theirs, (part.contiguous() for part in parts), strict=True))
     return found
 
@@ -58,16 +65,24 @@ def from_llama(
             f"{where} does not hold this model: missing {_some(missing)}; "
             f"unexpected {_some(unexpected)}"
         )
-    return {
+    found = {
         ours: torch.cat([given[name] for name in theirs]).float() for ours, theirs in names.items()
+    }
+    if config.experts is None:
+        return found
+    stacked = (config.experts.num_experts, -1)
+    return {
+        ours: one.unflatten(0, stacked) if ours.endswith(("mlp.gate_up", "mlp.down")) else one
+        for ours, one in found.items()
     }
 
 
 def llama_names(config: DecoderConfig) -> dict[str, tuple[str, ...]]:
     """Each of our tensors, and the ones of Llama's that it is made of, in order."""
+    _refuse_sinks(config)
     names: dict[str, tuple[str, ...]] = {"embed.weight": ("model.embed_tokens.weight",)}
     for layer in range(config.num_layers):
-        for ours, theirs in BLOCK_NAMES.items():
+        for ours, theirs in _block_names(config).items():
             full = tuple(f"model.layers.{layer}.{name}" for name in theirs)
             names[f"blocks.{layer}.{ours}"] = full
     names["final_norm.weight"] = ("model.norm.weight",)
@@ -78,7 +93,10 @@ def llama_names(config: DecoderConfig) -> dict[str, tuple[str, ...]]:
 
 def to_llama_config(config: DecoderConfig, *, vocab_size: int) -> dict[str, Any]:
     """config.json: what differs between versions of transformers is written, never left out."""
+    _refuse_sinks(config)
     kind = "llama" if config.window_tokens is None else "mistral"
+    if config.experts is not None:
+        kind = "mixtral"
     found = {
         "architectures": [ARCHITECTURES[kind]],
         "model_type": kind,
@@ -98,13 +116,20 @@ def to_llama_config(config: DecoderConfig, *, vocab_size: int) -> dict[str, Any]
         "dtype": "float32",
         "hidden_act": "silu",
     }
-    if kind == "mistral":
-        return found | {"sliding_window": config.window_tokens}
-    return found | {"attention_bias": False, "mlp_bias": False}
+    if kind == "llama":
+        return found | {"attention_bias": False, "mlp_bias": False}
+    found |= {"sliding_window": config.window_tokens}
+    if config.experts is None:
+        return found
+    return found | {
+        "num_local_experts": config.experts.num_experts,
+        "num_experts_per_tok": config.experts.top_k,
+        "router_aux_loss_coef": config.experts.balance_weight,
+    }
 
 
 def from_llama_config(given: Mapping[str, Any], *, where: str) -> DecoderConfig:
-    """The shape of a Llama or Mistral. Raises ValueError for what our decoder cannot be."""
+    """The shape of one of them. Raises ValueError for what our decoder cannot be."""
     kind = given.get("model_type")
     if kind not in ARCHITECTURES:
         raise ValueError(f"{where}: model_type {kind!r} is neither of {sorted(ARCHITECTURES)}")
@@ -122,12 +147,43 @@ def from_llama_config(given: Mapping[str, Any], *, where: str) -> DecoderConfig:
         d_ff=given["intermediate_size"],
         context_tokens=given["max_position_embeddings"],
         position=_position(given, where=where),
-        window_tokens=given.get("sliding_window") if kind == "mistral" else None,
+        window_tokens=given.get("sliding_window") if kind != "llama" else None,
+        experts=_experts(given) if kind == "mixtral" else None,
         # The defaults here are those of transformers, for files that leave them out.
         norm_eps=given.get("rms_norm_eps", 1e-6),
         init_std=given.get("initializer_range", 0.02),
         tie_embeddings=given.get("tie_word_embeddings", False),
     )
+
+
+def _block_names(config: DecoderConfig) -> dict[str, tuple[str, ...]]:
+    """Of one block; Mixtral saves an expert's gate, down and up as w1, w2 and w3."""
+    if config.experts is None:
+        return BLOCK_NAMES
+    moe, experts = "block_sparse_moe.experts", range(config.experts.num_experts)
+    shared = {ours: theirs for ours, theirs in BLOCK_NAMES.items() if not ours.startswith("mlp.")}
+    return shared | {
+        "mlp.router.weight": ("block_sparse_moe.gate.weight",),
+        "mlp.gate_up": tuple(f"{moe}.{e}.{w}.weight" for e in experts for w in ("w1", "w3")),
+        "mlp.down": tuple(f"{moe}.{e}.w2.weight" for e in experts),
+    }
+
+
+def _experts(given: Mapping[str, Any]) -> ExpertsConfig:
+    return ExpertsConfig(
+        num_experts=given["num_local_experts"],
+        top_k=given["num_experts_per_tok"],
+        balance_weight=given.get("router_aux_loss_coef", 0.001),
+    )
+
+
+def _refuse_sinks(config: DecoderConfig) -> None:
+    if config.sinks is not None:
+        lacks = "keys before a text" if config.num_registers else "logit in its softmax"
+        raise ValueError(
+            f"a model with {config.sinks.kind} sinks cannot be exported: Llama's attention has no "
+            f"learned {lacks}, and would be another model without; only model.sinks=null exports"
+        )
 
 
 def _rope_parameters(position: Position, *, width: int) -> dict[str, Any]:
@@ -183,7 +239,10 @@ def _rows(ours: str, config: DecoderConfig) -> list[int] | None:
     if ours.endswith("attention.qkv.weight"):
         kv_width = config.kv_heads * config.head_width
         return [config.d_model, kv_width, kv_width]
-    return [config.d_ff, config.d_ff] if ours.endswith("mlp.gate_up.weight") else None
+    num_experts = 1 if config.experts is None else config.experts.num_experts
+    if ours.endswith(("mlp.gate_up.weight", "mlp.gate_up")):
+        return [config.d_ff] * 2 * num_experts
+    return [config.d_model] * num_experts if ours.endswith("mlp.down") else None
 
 
 def _same_head(tensors: Mapping[str, Tensor]) -> bool:

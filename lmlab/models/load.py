@@ -17,10 +17,10 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def load_decoder(path: Path) -> Decoder:
-    """The decoder in a transformers folder (Llama or Mistral) or a llama2.c v0 file, in eval mode.
+    """The decoder in a transformers folder or a llama2.c v0 file, in eval mode.
 
-    Float32 whatever was stored. Raises ValueError for a file that is foreign, cut short, or holds
-    a tensor too many or too few.
+    The folder is a Llama, Mistral or Mixtral. Float32 whatever was stored. Raises ValueError for a
+    file that is foreign, cut short, or holds a tensor too many or too few.
     """
     if path.is_dir():
         given = _read_json(path / "config.json")

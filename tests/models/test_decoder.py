@@ -39,6 +39,10 @@ VARIANTS = {
     "window": {"window_tokens": 5},
     "yarn": {"position": Yarn(theta=1e4, factor=4, trained_tokens=8)},
     "untied": {"tie_embeddings": False},
+    "register": {"sinks": {"kind": "register"}},
+    "logit": {"sinks": {"kind": "logit"}},
+    "register, window": {"sinks": {"kind": "register", "num_sinks": 4}, "window_tokens": 5},
+    "logit, window": {"sinks": {"kind": "logit"}, "window_tokens": 5},
 }
 each_variant = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 

@@ -6,7 +6,12 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaForCausalLM, MistralForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaForCausalLM,
+    MistralForCausalLM,
+    MixtralForCausalLM,
+)
 
 from lmlab.models.decoder import Decoder, init_weights
 from lmlab.models.export import SpecialTokens, export_decoder
@@ -14,6 +19,7 @@ from lmlab.models.generate import Ending, generate
 from lmlab.models.load import load_decoder
 from lmlab.models.schema import (
     DecoderConfig,
+    ExpertsConfig,
     GenerationSettings,
     Llama3,
     Proportional,
@@ -36,6 +42,12 @@ VARIANTS = {
     "yarn": {"position": Yarn(theta=1e4, factor=4, trained_tokens=8)},
     "llama3": {"position": Llama3(theta=1e4, factor=4, trained_tokens=16)},
     "proportional": {"position": Proportional(theta=1e4, fraction=0.5)},
+    "experts": {"experts": ExpertsConfig(balance_weight=0.02)},
+    "experts_window": {
+        "experts": ExpertsConfig(num_experts=3, top_k=1),
+        "window_tokens": 5,
+        "tie_embeddings": False,
+    },
 }
 
 
@@ -67,6 +79,8 @@ def test_transformers_computes_the_same_logits_and_the_weights_come_back_bit_equ
     model = decoder(**changes)
     folder = export_decoder(model, folder=tmp_path / "model", special=SPECIAL, card="# Card\n")
     kind = LlamaForCausalLM if model.config.window_tokens is None else MistralForCausalLM
+    if model.config.experts is not None:
+        kind = MixtralForCausalLM
     theirs = kind.from_pretrained(folder).eval()
     text = torch.randint(VOCAB, (2, 24), generator=torch.Generator().manual_seed(0))
     assert theirs.dtype == torch.float32
@@ -89,6 +103,17 @@ def test_the_shape_comes_back_as_it_was(changes, tmp_path):
         back = back.model_copy(update={"position": model.config.position})
     given = model.config.model_copy(update={"num_kv_heads": model.config.kv_heads})
     assert back == given
+
+
+@torch.no_grad()
+def test_a_capacity_bounds_training_and_no_exported_model(tmp_path):
+    model = decoder(experts=ExpertsConfig(capacity_factor=0.5))
+    folder = export_decoder(model, folder=tmp_path / "model", special=SPECIAL, card="")
+    theirs = MixtralForCausalLM.from_pretrained(folder).eval()
+    text = torch.randint(VOCAB, (2, 24), generator=torch.Generator().manual_seed(0))
+    assert (theirs(text).logits - model(text)).abs().max() <= 1e-5
+    assert (model.train()(text) - theirs(text).logits).abs().max() > 0.1
+    assert load_decoder(folder).config.experts == ExpertsConfig()
 
 
 def test_the_folder_says_what_versions_of_transformers_disagree_about(tmp_path):

@@ -5,9 +5,17 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+)
 
 from lmlab.models.load import load_decoder
+from lmlab.models.schema import ExpertsConfig
 
 TEXT = torch.arange(20)[None] % 40
 SHAPE = {
@@ -57,6 +65,19 @@ def test_a_mistral_gives_the_logits_of_transformers(tmp_path):
     ours = load_decoder(tmp_path)
     assert ours.config.window_tokens == 6
     assert (ours(TEXT) - theirs(TEXT).logits).abs().max() <= 1e-5
+
+
+@torch.no_grad()
+def test_a_mixtral_gives_the_logits_of_transformers(tmp_path):
+    torch.manual_seed(0)
+    theirs = MixtralForCausalLM(MixtralConfig(**SHAPE, num_local_experts=3)).eval()
+    theirs.save_pretrained(tmp_path)
+    ours = load_decoder(tmp_path)
+    assert ours.config.experts == ExpertsConfig(num_experts=3, top_k=2, balance_weight=0.001)
+    assert (ours(TEXT) - theirs(TEXT).logits).abs().max() <= 1e-5
+    rewrite(tmp_path, lambda t: t.pop("model.layers.1.block_sparse_moe.experts.2.w2.weight"))
+    with pytest.raises(ValueError, match=r"missing model\.layers\.1\..*experts\.2\.w2\.weight"):
+        load_decoder(tmp_path)
 
 
 @torch.no_grad()

@@ -27,4 +27,4 @@ def setting(made: Opened) -> Setting:
     run, config = made.reference.run, made.config
     assert isinstance(config, Config)
     prepared = load_prepared(run)
-    return Setting(config, run, prepared, prepared.tokenizer, made.model().trained)
+    return Setting(config, run, prepared, prepared.tokenizer, {"pretrain": made.model().trained})

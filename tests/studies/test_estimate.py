@@ -68,12 +68,14 @@ def estimate(*overrides: str) -> dict[str, str]:
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("context_tokens", [64, 256])
+@pytest.mark.parametrize("experts", ["null", "{num_experts: 4, top_k: 2}"])
 def test_what_autograd_keeps_of_a_row_is_what_the_formula_says(
-    precision: str, dropout: float, apart: bool, context_tokens: int
+    precision: str, dropout: float, apart: bool, context_tokens: int, experts: str
 ):
     config = resolved(
         *WIDER, f"model.dropout={dropout}", f"model.context_tokens={context_tokens}",
         f"device.precision={precision}", f"packing.attend_across_documents={not apart}",
+        f"model.experts={experts}",
     )  # fmt: skip
     model = config.model
     size = 4 if precision == "float32" else 2

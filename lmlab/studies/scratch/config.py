@@ -4,9 +4,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lmlab.data.schema import TextConfig, TokenizerConfig
+from lmlab.data.schema import TaskConfig, TextConfig, TokenizerConfig
 from lmlab.engine.schema import FREE, StudyConfig, TrainConfig, Values
 from lmlab.models.schema import DecoderConfig, GenerationSettings
+from lmlab.studies.scratch.baselines_config import BaselinesConfig
 from lmlab.studies.scratch.estimate import estimate_training, vocabulary_size
 from lmlab.studies.scratch.memory import needed_memory
 
@@ -26,6 +27,9 @@ class EvaluateConfig(Values):
     word_rule: Literal["words", "words_and_line_ends"] = "words"
     prompts: tuple[str, ...] = ()
     sampling: GenerationSettings = GenerationSettings(temperature=0.8)
+    # Instructions and problems are answered greedily, at most so many of each.
+    answer_tokens: int = Field(default=96, ge=1)
+    max_answers: int | None = Field(default=None, ge=1)
     bootstrap_draws: int = Field(default=2000, ge=100)
 
 
@@ -35,20 +39,65 @@ class PackingConfig(Values):
     attend_across_documents: bool = True
 
 
+class SftConfig(TrainConfig):
+    """Supervised fine-tuning on instructions and their responses."""
+
+    data: TaskConfig
+    # Worked solutions that are learnt beside them: a verifier needs a decoder that can solve some.
+    problems: TaskConfig | None = None
+    # How a prompt and its response become tokens (see `data.examples`).
+    joining: Literal["apart", "joint"] = "apart"
+
+
+class DpoConfig(TrainConfig):
+    """Preference optimisation against the model that the stage starts with."""
+
+    data: TaskConfig
+    joining: Literal["apart", "joint"] = "apart"
+    loss: Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust", "cdpo"] = "sigmoid"
+    beta: float = Field(default=0.1, gt=0)
+    # The share of pairs taken to be labelled the wrong way round: of robust and cdpo.
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+
+    @model_validator(mode="after")
+    def _smoothing_is_used(self) -> "DpoConfig":
+        if self.label_smoothing and self.loss not in ("robust", "cdpo"):
+            raise ValueError(f"label_smoothing does nothing for {self.loss}; choose robust or cdpo")
+        return self
+
+
+class VerifierConfig(TrainConfig):
+    """A verifier of solutions that the run's own decoder samples."""
+
+    data: TaskConfig
+    # Of each problem; best-of-N is known for every N up to it.
+    samples: int = Field(default=8, ge=2)
+    sampling: GenerationSettings = GenerationSettings(max_new_tokens=96)
+    labels: Literal["outcome", "process"] = "outcome"
+
+
 class Config(StudyConfig):
-    """The scratch study: pretrain a decoder from nothing and measure what it learned."""
+    """The scratch study: a decoder from nothing, stage by stage, and what each stage bought.
+
+    A stage that is null is left out.
+    """
 
     data: TextConfig
     tokenizer: TokenizerConfig
     model: DecoderConfig
     packing: PackingConfig = PackingConfig()
     pretrain: TrainConfig
+    sft: SftConfig | None = None
+    dpo: DpoConfig | None = None
+    verifier: VerifierConfig | None = None
+    baselines: BaselinesConfig | None = None
     evaluate: EvaluateConfig = EvaluateConfig()
 
     @model_validator(mode="after")
     def _samples_fit(self) -> "Config":
-        new, context = self.evaluate.sampling.max_new_tokens, self.model.context_tokens
-        if self.evaluate.prompts and new >= context:
+        sampling, context = self.evaluate.sampling, self.model.context_tokens
+        new = sampling.max_new_tokens
+        if self.evaluate.prompts and new >= context and sampling.beyond is None:
             raise ValueError(
                 f"evaluate.sampling.max_new_tokens={new} leaves no room for a prompt in "
                 f"model.context_tokens={context}"

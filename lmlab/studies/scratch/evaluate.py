@@ -3,7 +3,7 @@
 import json
 import logging
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -37,6 +37,12 @@ from lmlab.metrics.protocols import PerplexityProtocol, Unit
 from lmlab.metrics.stats import Transform, bootstrap_ratio
 from lmlab.models.decoder import Decoder
 from lmlab.models.loss import token_nll
+from lmlab.studies.scratch.answering import (
+    answer_instructions,
+    answer_problems,
+    choose_solutions,
+)
+from lmlab.studies.scratch.baseline_answers import answer_baseline_task
 from lmlab.studies.scratch.config import Config
 from lmlab.studies.scratch.inference import OpenedDecoder, continue_prompts
 from lmlab.studies.scratch.model import TrainedDecoder, build_decoder, load_trained
@@ -45,7 +51,10 @@ from lmlab.studies.scratch.overlap import (
     contamination_records,
     measure_contamination,
 )
+from lmlab.studies.scratch.preferences import judge_preferences
 from lmlab.studies.scratch.prepare import Prepared, load_prepared, load_training_text
+from lmlab.studies.scratch.scored import Scored, scored_items, scored_records
+from lmlab.studies.scratch.stage import stages_of
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +71,7 @@ class Arm:
     protocol: PerplexityProtocol
     weights: str | None
     training_step: int | None
+    part: str = "pretrain"
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,13 @@ class Setting:
     run: Run
     prepared: Prepared
     tokenizer: TextTokenizer
-    trained: TrainedDecoder
+    # By stage: the pretrained decoder first, then what later stages made of it.
+    decoders: Mapping[str, TrainedDecoder]
+
+    @property
+    def trained(self) -> TrainedDecoder:
+        """The pretrained decoder."""
+        return self.decoders["pretrain"]
 
     @cached_property
     def training(self) -> TextSplit:
@@ -90,13 +106,17 @@ def evaluate(config: Config, run: Run) -> None:
     seed_everything(config.seed)
     prepared = load_prepared(run)
     tokenizer = prepared.tokenizer
-    trained = load_trained(
-        run.part("pretrain"),
-        config.model,
-        vocab_size=tokenizer.vocab_size,
-        at=config.evaluate.checkpoint,
-    )
-    setting = Setting(config, run, prepared, tokenizer, trained)
+    decoders = {
+        stage: load_trained(
+            run.part(stage),
+            config.model,
+            vocab_size=tokenizer.vocab_size,
+            # Later stages start from the last weights of the one before, and end with their own.
+            at=config.evaluate.checkpoint if stage == "pretrain" else "last",
+        )
+        for stage in stages_of(config)
+    }
+    setting = Setting(config, run, prepared, tokenizer, decoders)
     results = evaluation_results("evaluate", config, run)
     # First, since a prompt that is too long should not cost a measurement.
     write_samples(setting, results)
@@ -111,7 +131,10 @@ def evaluate(config: Config, run: Run) -> None:
         records += contamination_records(found, config, run, data=_data(setting, text))
         contained = contamination_items(found, seed=config.seed)
         write_items(results.items_path(f"{split}_overlap"), contained)
-    results.replace("evaluate", records)
+    stages = list(_judge_stages(setting))
+    if stages:
+        write_items(results.items_path("stages"), scored_items(stages, config))
+    results.replace("evaluate", records + scored_records(stages, config, run))
 
 
 def measure_arms(setting: Setting, text: TextSplit) -> list[Arm]:
@@ -124,6 +147,11 @@ def measure_arms(setting: Setting, text: TextSplit) -> list[Arm]:
     arms = [
         _decoder_arm("trained", setting, text, trained),
         _decoder_arm("untrained", setting, text, TrainedDecoder(untrained, start, 0)),
+    ]
+    arms += [
+        _decoder_arm(stage, setting, text, decoder, part=stage)
+        for stage, decoder in setting.decoders.items()
+        if stage != "pretrain"
     ]
     arms += _ngram_arms(setting, text, beside=arms[0].protocol)
     for arm in arms:
@@ -154,7 +182,7 @@ def arm_records(arm: Arm, setting: Setting, text: TextSplit) -> list[Record]:
             Record(
                 study=config.study,
                 run=setting.run.reference,
-                part="pretrain",
+                part=arm.part,
                 step="evaluate",
                 training_step=arm.training_step,
                 arm=arm.name,
@@ -185,7 +213,7 @@ def arm_items(arm: Arm, setting: Setting, text: TextSplit) -> list[Item]:
     """NLL of each document over its words, so that two runs can be compared pairwise."""
     return [
         Item(
-            part="pretrain",
+            part=arm.part,
             arm=arm.name,
             at={"split": text.split},
             metric="nll_per_word",
@@ -221,7 +249,29 @@ def write_samples(setting: Setting, results: Results) -> None:
     write_text(results.export("lm_generation_samples.json"), text)
 
 
-def _decoder_arm(name: str, setting: Setting, text: TextSplit, decoder: TrainedDecoder) -> Arm:
+def _judge_stages(setting: Setting) -> Iterator[Scored]:
+    """What the stages after pretraining were trained for, of every decoder."""
+    config, tokenizer, decoders = setting.config, setting.tokenizer, setting.decoders
+    if config.sft is not None:
+        yield from answer_instructions(config, decoders, tokenizer=tokenizer)
+        if config.sft.problems is not None:
+            yield from answer_problems(config, config.sft.problems, decoders, tokenizer=tokenizer)
+    if config.dpo is not None:
+        yield from judge_preferences(config, decoders, tokenizer=tokenizer)
+    if config.baselines is not None:
+        yield from answer_baseline_task(config, decoders, tokenizer=tokenizer)
+    if config.verifier is not None:
+        yield from choose_solutions(config, setting.run, tokenizer=tokenizer)
+
+
+def _decoder_arm(
+    name: str,
+    setting: Setting,
+    text: TextSplit,
+    decoder: TrainedDecoder,
+    *,
+    part: str = "pretrain",
+) -> Arm:
     """In float32: a bf16 log-probability is off in its third digit."""
     config, tokenizer = setting.config, setting.tokenizer
     window = config.evaluate.window_tokens or config.model.context_tokens
@@ -240,7 +290,7 @@ def _decoder_arm(name: str, setting: Setting, text: TextSplit, decoder: TrainedD
         target_nll=_target_nll(decoder.model),
         batch_size=config.evaluate.batch_size,
     )
-    return Arm(name, found, protocol, decoder.weights, decoder.step)
+    return Arm(name, found, protocol, decoder.weights, decoder.step, part)
 
 
 def _ngram_arms(setting: Setting, text: TextSplit, *, beside: PerplexityProtocol) -> list[Arm]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lmlab.data.instruct import CHAT_TEMPLATE
 from lmlab.data.tokenizer import TextTokenizer, save_tokenizer
 from lmlab.engine.config import load_stored
 from lmlab.engine.run import Part
@@ -43,7 +44,9 @@ class OpenedDecoder:
             bos=self.tokenizer.bos_id, eos=self.tokenizer.eos_id, pad=self.tokenizer.pad_id
         )
         export_decoder(self.model, folder=folder, special=special, card=_card(self))
-        save_tokenizer(self.tokenizer, folder)
+        # A model that learned to answer says how it is to be asked.
+        template = None if self.part.name == "pretrain" else CHAT_TEMPLATE
+        save_tokenizer(self.tokenizer, folder, chat_template=template)
         return folder
 
 

@@ -18,6 +18,8 @@ PROCESS_BYTES = 350_000_000
 LOSS_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}
 PLAIN_TOKENS, PLAIN_BLOCK = 1024, 128
 FLOAT = 4
+# Its expert, its place among the rows, and its weight.
+SLOT_BYTES = 36
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,12 @@ def layer_bytes(model: DecoderConfig, *, size: int, kind: str, apart: bool) -> i
     # Both norms' outputs; q, k, v; q and k turned; what was mixed, before and after its heads are
     # put side by side; gate, up, silu(gate) and their product.
     values = 2 * width + (width + 2 * keys) + (width + keys) + 2 * width + 4 * model.d_ff + dropped
+    router = 0
+    if model.experts is not None:
+        # Each slot has its SwiGLU, and its token before and after; the router reads in float32.
+        slots = model.experts.top_k
+        values += (slots - 1) * 4 * model.d_ff + slots * 2 * width - width
+        router = width * FLOAT + model.experts.num_experts * FLOAT + slots * SLOT_BYTES
     tokens = model.context_tokens
     if kind == "cpu" and size < FLOAT and not apart and tokens <= PLAIN_TOKENS:
         # Plain products: k and v for every head, and the probabilities in both types.
@@ -85,7 +93,7 @@ def layer_bytes(model: DecoderConfig, *, size: int, kind: str, apart: bool) -> i
         repeated = 2 * (width - keys) if kind == "cpu" else 0
         attention = repeated * size + (tokens * FLOAT if apart else 0)
     # The residual stream before each norm stays float32.
-    return 2 * width * FLOAT + values * size + attention
+    return 2 * width * FLOAT + values * size + attention + router
 
 
 def end_bytes(model: DecoderConfig) -> int:

@@ -1,18 +1,21 @@
 """The decoder of a run: built, loaded, and trained as a language model."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from lmlab.data.pack import NO_TARGET, PackedRows
+from lmlab.data.loader import Rows
+from lmlab.data.pack import NO_TARGET
 from lmlab.engine import checkpoint
 from lmlab.engine.contract import Batch, LossTerm
 from lmlab.engine.run import Part
 from lmlab.models.decoder import Decoder, init_weights
+from lmlab.models.experts import Routing, Usage, balance_sum, expert_usage
 from lmlab.models.loss import cross_entropy_sum
 from lmlab.models.schema import DecoderConfig
 
@@ -45,12 +48,19 @@ def load_trained(part: Part, config: DecoderConfig, *, vocab_size: int, at: str)
     return TrainedDecoder(model.eval(), weights, int(path.name.removeprefix("step_")))
 
 
+class Scored(NamedTuple):
+    """The targets' NLL, summed, and what each expert got where there are experts."""
+
+    nll: Float[Tensor, ""]
+    usage: Usage | None
+
+
 @dataclass
 class LanguageModeling:
-    """Objective: the NLL of every target token."""
+    """Objective: the NLL of every target token, and balance between experts where there are any."""
 
     model: Decoder
-    validation: PackedRows | None
+    validation: Rows | None
     batch_size: int
     packed_apart: bool
     modules: Mapping[str, nn.Module] = field(init=False)
@@ -58,41 +68,71 @@ class LanguageModeling:
 
     def __post_init__(self) -> None:
         self.modules = {"decoder": self.model}
-        self._train_nll: Callable[..., Tensor] = self._nll
+        self._train_score: Callable[..., Scored] = self._score
 
     def units(self, batch: Batch) -> dict[str, int]:
         """Target tokens."""
         return {"tokens": int((batch["targets"] != NO_TARGET).sum())}
 
     def losses(self, batch: Batch, *, step: int, generator: torch.Generator) -> dict[str, LossTerm]:
-        """The sum of the targets' NLL in nats."""
+        """The sum of the targets' NLL in nats; rows weigh by their targets in `balance`, too."""
         documents = batch["documents"] if self.packed_apart else None
-        nll = self._train_nll(batch["tokens"], batch["targets"], documents)
-        return {"nll": LossTerm(nll, "tokens", 1.0)}
+        nll, usage = self._train_score(batch["tokens"], batch["targets"], documents)
+        terms = {"nll": LossTerm(nll, "tokens", 1.0)}
+        if usage is not None and (experts := self.model.config.experts) is not None:
+            targets = (batch["targets"] != NO_TARGET).sum(1)
+            balance = balance_sum(usage, top_k=experts.top_k, row_units=targets)
+            terms["balance"] = LossTerm(balance, "tokens", experts.balance_weight)
+        return terms
 
     def evaluate(self) -> dict[str, float]:
-        """NLL a token of the validation rows: sum over sum, never a mean of means."""
+        """NLL a token of the validation rows: sum over sum, never a mean of means.
+
+        With experts also the largest share of a layer's slots that one has (even: 1 / experts) and,
+        with a capacity, the share of slots over it, which training drops.
+        """
         assert self.validation is not None
-        total, count = 0.0, 0
+        total, count, usages = 0.0, 0, []
         for first in range(0, len(self.validation), self.batch_size):
             ids = torch.arange(first, min(first + self.batch_size, len(self.validation))).numpy()
             batch = self.validation.fetch(ids, 0)
             device = self.model.head_weight.device
             tokens, targets = batch["tokens"].to(device), batch["targets"].to(device)
             documents = batch["documents"].to(device) if self.packed_apart else None
-            total += float(self._nll(tokens, targets, documents))
+            scored = self._score(tokens, targets, documents)
+            total += float(scored.nll)
             count += self.units(batch)["tokens"]
-        return {"validation/loss": total / count}
+            usages += [scored.usage] if scored.usage is not None else []
+        figures = {"loss": total / count} | self._expert_figures(usages)
+        return {f"validation/{name}": value for name, value in figures.items()}
 
     def compile(self) -> None:
         """Forward and loss become one graph; evaluation is too short to be worth another."""
-        self._train_nll = torch.compile(self._nll, dynamic=False)
+        self._train_score = torch.compile(self._score, dynamic=False)
 
-    def _nll(
+    def _expert_figures(self, usages: Sequence[Usage]) -> dict[str, float]:
+        experts = self.model.config.experts
+        if experts is None:
+            return {}
+        slots = torch.stack([one.slots.sum(1) for one in usages]).sum(0)
+        figures = {"expert_share": float((slots / slots.sum(1, keepdim=True)).max())}
+        if experts.capacity_factor is not None:
+            figures["dropped_share"] = float(sum(one.over.sum() for one in usages) / slots.sum())
+        return figures
+
+    def _score(
         self,
         tokens: Int[Tensor, "batch tokens"],
         targets: Int[Tensor, "batch tokens"],
         documents: Int[Tensor, "batch tokens"] | None,
-    ) -> Float[Tensor, ""]:
-        hidden = self.model.hidden(tokens, documents=documents)
-        return cross_entropy_sum(hidden, self.model.head_weight, targets)
+    ) -> Scored:
+        routings: list[Routing] = []
+        hidden = self.model.hidden(tokens, documents=documents, routings=routings)
+        nll = cross_entropy_sum(hidden, self.model.head_weight, targets)
+        usage = expert_usage(routings, real=_before_tail(targets)) if routings else None
+        return Scored(nll, usage)
+
+
+def _before_tail(targets: Int[Tensor, "batch tokens"]) -> Bool[Tensor, "batch tokens"]:
+    """Tokens up to their row's last target; what follows is padding, or as good as."""
+    return (targets != NO_TARGET).flip(1).cumsum(1).flip(1) > 0

@@ -1,0 +1,1 @@
+"""Records of tasks: instructions, preference pairs, problems, reviews and dialogues."""

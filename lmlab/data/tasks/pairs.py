@@ -1,0 +1,20 @@
+"""Preference pairs from the written world: one response is right, the other only as fluent."""
+
+from lmlab.data.stories.world import Dice, Split
+from lmlab.data.tasks.instructions import draw_task
+from lmlab.data.tasks.records import Pair
+
+KINDS = (
+    *("answer",) * 4, *("retell",) * 2, *("people",) * 1, *("write",) * 2, *("introduce",) * 1,
+)  # fmt: skip
+
+
+def draw_pair(split: Split, index: int, *, seed: int) -> Pair:
+    """The pair that (seed, split, index) alone determine."""
+    dice = Dice(f"{seed}/{split}/{index}/pair")
+    while True:
+        task = draw_task(dice, kind=dice.pick(KINDS), split=split)
+        if task.response != task.wrong:
+            break
+    prompt = f"{task.instruction}\n\n{task.input}" if task.input else task.instruction
+    return Pair(f"stories/{split}/{index}", prompt, task.response, task.wrong)
