@@ -239,8 +239,14 @@ def apply_retention(folder: Path, *, keep_last: int, keep_best: int) -> None:
     for _, path in checkpoints(folder):
         if path not in kept and not (path / PINNED).exists():
             # Renamed first: a deletion cut short leaves no folder that looks like a checkpoint.
-            doomed = path.rename(path.with_name(f".tmp-old-{path.name}"))
-            shutil.rmtree(doomed)
+            try:
+                doomed = path.rename(path.with_name(f".tmp-old-{path.name}"))
+                shutil.rmtree(doomed)
+            except OSError as error:
+                raise OSError(
+                    f"{path}, which is no longer needed, could not be removed: {error}. What is "
+                    "saved is whole; make the folder writable and run the same command to go on"
+                ) from error
 
 
 def _together(work: Callable[[], None], meeting: Meeting, *, main_only: bool) -> None:

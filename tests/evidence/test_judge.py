@@ -263,7 +263,11 @@ def test_the_gates_of_scratch_can_be_met_and_can_fail(tmp_path: Path) -> None:
         metric="nll_per_word",
         weights=words.tolist(),
         at={"split": "test"},
-        record={"metric": "word_perplexity", "better": "lower"},
+        record={
+            "metric": "word_perplexity",
+            "better": "lower",
+            "protocol": {"word_rule": "words"},
+        },  # fmt: skip
     )
     found = judge_gates(load_gates("scratch"), [run])
     assert {(one.verdict, one.audit) for one in found} == {("pass", "sound")}
