@@ -267,7 +267,7 @@ def test_the_gates_of_scratch_can_be_met_and_can_fail(tmp_path: Path) -> None:
             "metric": "word_perplexity",
             "better": "lower",
             "protocol": {"word_rule": "words"},
-        },  # fmt: skip
+        },
     )
     found = judge_gates(load_gates("scratch"), [run])
     assert {(one.verdict, one.audit) for one in found} == {("pass", "sound")}
