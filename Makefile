@@ -86,7 +86,7 @@ bench: install
 	$(BIN)/python bench/kills.py
 
 golden: install
-	LMLAB_GOLDEN=write $(BIN)/pytest tests/golden
+	LMLAB_GOLDEN=write $(BIN)/pytest tests/golden tests/launch/test_sky.py
 
 docs: install
 	$(BIN)/python -m lmlab.evidence.documents

@@ -44,7 +44,6 @@ def encode_examples(
     texts: Sequence[tuple[str, str]], *, tokenizer: TextTokenizer, joining: Joining = "apart"
 ) -> list[Example]:
     """Each (prompt, response) as ids."""
-    bos = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
     prompts = tokenizer.encode_batch([prompt for prompt, _ in texts])
     if joining == "apart":
         responses = tokenizer.encode_batch([response for _, response in texts])
@@ -54,7 +53,7 @@ def encode_examples(
         prompts = [one[:start] for one, start in zip(whole, starts, strict=True)]
         responses = [one[start:] for one, start in zip(whole, starts, strict=True)]
     found = [
-        Example(bos + prompt, [*response, tokenizer.eos_id])
+        Example(tokenizer.start_ids + prompt, [*response, tokenizer.eos_id])
         for prompt, response in zip(prompts, responses, strict=True)
     ]
     if not all(one.prompt for one in found):

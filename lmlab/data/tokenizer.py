@@ -42,6 +42,11 @@ class TextTokenizer:
     vocab_size: int
     sha256: str
 
+    @property
+    def start_ids(self) -> list[int]:
+        """What a document begins with: BOS, where there is one."""
+        return [] if self.bos_id is None else [self.bos_id]
+
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without BOS or EOS."""
         return self.inner.encode(text, add_special_tokens=False).ids

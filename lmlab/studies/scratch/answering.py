@@ -1,6 +1,6 @@
 """How each stage answers instructions and problems, and what choosing among samples buys."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +17,24 @@ from lmlab.engine.run import Run
 from lmlab.metrics.answers import score_answers
 from lmlab.metrics.best_of_n import best_of_n, majority_vote, pass_at_n, random_choice
 from lmlab.models.decoder import Decoder
-from lmlab.models.generate import Ending, Generation, generate
 from lmlab.models.schema import GenerationSettings
 from lmlab.studies.scratch.config import Config
+from lmlab.studies.scratch.inference import answer_greedily
 from lmlab.studies.scratch.model import TrainedDecoder
 from lmlab.studies.scratch.scored import Scored, Task, of_stage
 from lmlab.studies.scratch.solve import read_solutions
 from lmlab.studies.scratch.verifier import Verifier, judge, verify
 
 SPLIT = "test"
-PROMPTS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Records under the name of their task, and the prompt of each."""
+
+    name: str
+    data: TaskSplit[Any]
+    prompts: list[str]
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,8 @@ def answer_instructions(
     data = load_instructions(config.sft.data, SPLIT)
     prompts = [render_prompt(one.instruction, one.input) for one in data.records]
     found = []
-    for one in _greedy(config, decoders, ("instructions", data), prompts, tokenizer):
+    asked = Asked("instructions", data, prompts)
+    for one in _answers(asked, config, decoders, tokenizer=tokenizer):
         both = zip(one.texts, one.records, strict=True)
         right = [text.strip() == record.response.strip() for text, record in both]
         mine = of_stage(one.stage, decoders[one.stage])
@@ -70,7 +79,8 @@ def answer_problems(
     problems = load_problems(data, SPLIT)
     prompts = [render_prompt(one.question) for one in problems.records]
     found = []
-    for one in _greedy(config, decoders, ("problems", problems), prompts, tokenizer):
+    asked = Asked("problems", problems, prompts)
+    for one in _answers(asked, config, decoders, tokenizer=tokenizer):
         scores = score_answers(
             one.texts,
             [record.solution for record in one.records],
@@ -128,18 +138,17 @@ def _counts(samples: int) -> list[int]:
     return sorted({2**power for power in range(samples.bit_length())} | {samples})
 
 
-def _greedy(
+def _answers(
+    asked: Asked,
     config: Config,
     decoders: Mapping[str, TrainedDecoder],
-    named: tuple[str, TaskSplit],
-    prompts: Sequence[str],
+    *,
     tokenizer: TextTokenizer,
 ) -> Iterator[Answered]:
     """Every stage's answers, to the records whose prompt leaves room for one."""
-    name, data = named
+    data = asked.data
     settings = GenerationSettings(temperature=0.0, max_new_tokens=config.evaluate.answer_tokens)
-    bos = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
-    ids = [[*bos, *one] for one in tokenizer.encode_batch(list(prompts))]
+    ids = [[*tokenizer.start_ids, *one] for one in tokenizer.encode_batch(asked.prompts)]
     room = config.model.context_tokens - settings.max_new_tokens
     kept = [row for row, one in enumerate(ids) if len(one) <= room][: config.evaluate.max_answers]
     if not kept:
@@ -150,16 +159,11 @@ def _greedy(
         "tokenizer": tokenizer.sha256,
         "items": len(kept),
     }
-    task = Task(name, data, protocol, [data.records[row].id for row in kept])
+    task = Task(asked.name, data, protocol, [data.records[row].id for row in kept])
     for stage, trained in decoders.items():
-        made: list[Generation] = []
-        for first in range(0, len(kept), PROMPTS_AT_ONCE):
-            made += generate(
-                trained.model,
-                [ids[row] for row in kept[first : first + PROMPTS_AT_ONCE]],
-                settings=settings,
-                ending=Ending(eos=tokenizer.eos_id, decode=tokenizer.decode),
-            )
+        made = answer_greedily(
+            trained.model, [ids[row] for row in kept], tokenizer=tokenizer, settings=settings
+        )
         ended = np.array([one.reason == "eos" for one in made], np.float64)
         texts = [tokenizer.decode(one.tokens) for one in made]
         yield Answered(stage, task, texts, ended, [data.records[row] for row in kept])

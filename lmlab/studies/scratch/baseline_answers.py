@@ -1,13 +1,13 @@
 """The run's own decoders on the baselines' task: asked in the same words, scored the same way."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from lmlab.data.tokenizer import TextTokenizer
 from lmlab.metrics.classification import parse_label
-from lmlab.models.generate import Ending, generate
 from lmlab.models.schema import GenerationSettings
 from lmlab.studies.scratch.config import Config
+from lmlab.studies.scratch.inference import answer_greedily
 from lmlab.studies.scratch.model import TrainedDecoder
 from lmlab.studies.scratch.outcomes import score_reviews, score_texts
 from lmlab.studies.scratch.prompting import LABELS, answer_of, load_records, question, render
@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 # A label is looked for in as many tokens; their own pieces may cut its word into several.
 LABEL_TOKENS = 10
-PROMPTS_AT_ONCE = 32
 
 
 def answer_baseline_task(
@@ -32,12 +31,12 @@ def answer_baseline_task(
     assert settings is not None
     data = load_records(settings, settings.split)
     new = LABEL_TOKENS if settings.task == "reviews" else settings.max_new_tokens
-    bos = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
     prompts = [render(settings.task, question(one).text) for one in data.records]
     read = [
         (record, ids)
         for record, prompt in zip(data.records, prompts, strict=True)
-        if len(ids := [*bos, *tokenizer.encode(prompt)]) + new <= config.model.context_tokens
+        if len(ids := [*tokenizer.start_ids, *tokenizer.encode(prompt)]) + new
+        <= config.model.context_tokens
     ][: settings.max_items]
     if not read:
         log.warning("no %s item fits model.context_tokens beside %d new tokens", data.name, new)
@@ -45,9 +44,12 @@ def answer_baseline_task(
     records = [record for record, _ in read]
     task = item_task(settings, data, records)
     at = {"task": settings.name, "num_shots": 0, "answer": "greedy text"}
+    greedy = GenerationSettings(temperature=0.0, max_new_tokens=new)
     for stage, trained in decoders.items():
-        made = _greedy(trained, [ids for _, ids in read], tokenizer, max_new_tokens=new)
-        texts = [answer_of(text) for text in made]
+        made = answer_greedily(
+            trained.model, [ids for _, ids in read], tokenizer=tokenizer, settings=greedy
+        )
+        texts = [answer_of(tokenizer.decode(one.tokens)) for one in made]
         if settings.task == "reviews":
             labels = [parse_label(text, labels=LABELS) for text in texts]
             outcome = score_reviews(labels, records, draws=config.evaluate.bootstrap_draws)
@@ -55,18 +57,3 @@ def answer_baseline_task(
             outcome = score_texts(texts, records)
         for metric, values in outcome.values.items():
             yield Scored(task, metric, values, at=at, **of_stage(stage, trained))
-
-
-def _greedy(
-    trained: TrainedDecoder,
-    prompts: Sequence[list[int]],
-    tokenizer: TextTokenizer,
-    *,
-    max_new_tokens: int,
-) -> Iterator[str]:
-    settings = GenerationSettings(temperature=0.0, max_new_tokens=max_new_tokens)
-    ending = Ending(eos=tokenizer.eos_id, decode=tokenizer.decode)
-    for first in range(0, len(prompts), PROMPTS_AT_ONCE):
-        batch = prompts[first : first + PROMPTS_AT_ONCE]
-        for one in generate(trained.model, batch, settings=settings, ending=ending):
-            yield tokenizer.decode(one.tokens)

@@ -7,6 +7,7 @@ kept beside the part, so that it is not in memory while the policy is trained.
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from lmlab.data.examples import Example, encode_examples, right_padded
 from lmlab.data.instruct import render_prompt
 from lmlab.data.pack import NO_TARGET
 from lmlab.data.tasks.load import load_pairs
+from lmlab.data.tasks.records import Pair, TaskSplit
 from lmlab.data.tokenizer import TextTokenizer
 from lmlab.engine.contract import Batch, LossTerm
 from lmlab.engine.run import Part, Run
@@ -39,12 +41,12 @@ PAIRS_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class PairExamples:
-    """Chosen and rejected responses to the same prompts, and the ids of their pairs."""
+    """Chosen and rejected responses to the same prompts; `ids` name their pairs in `data`."""
 
+    data: TaskSplit[Pair]
     ids: list[str]
     chosen: list[Example]
     rejected: list[Example]
-    num_dropped: int
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -178,7 +180,7 @@ def load_pair_examples(
     log.info("%s: %d %s pairs; %d too long and left out", found.name, len(kept), split, dropped)
     ids = [found.records[row].id for row in kept]
     chosen, rejected = ([side[row] for row in kept] for side in sides)
-    return PairExamples(ids, chosen, rejected, dropped)
+    return PairExamples(found, ids, chosen, rejected)
 
 
 def reference_logps(
@@ -195,7 +197,8 @@ def reference_logps(
             if stored.metadata() == identity:
                 return stored.get_tensor("logps")
     logps = score_pairs(start.model.eval(), pairs)
-    temporary = path.with_name(f"{path.name}.tmp")
+    # Each process of a training computes and writes the same.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     save_file({"logps": logps}, temporary, metadata=identity)
     temporary.replace(path)
     return logps

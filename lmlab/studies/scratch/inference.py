@@ -13,11 +13,13 @@ from lmlab.engine.config import load_stored
 from lmlab.engine.run import Part
 from lmlab.models.decoder import Decoder
 from lmlab.models.export import SpecialTokens, export_decoder
-from lmlab.models.generate import Ending, generate, prompt_generators
+from lmlab.models.generate import Ending, Generation, generate, prompt_generators
 from lmlab.models.schema import GenerationSettings
 from lmlab.studies.scratch.config import Config
 from lmlab.studies.scratch.model import TrainedDecoder, load_trained
 from lmlab.studies.scratch.prepare import load_prepared
+
+PROMPTS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,30 @@ def continue_prompts(
 ) -> list[str]:
     """What comes after each prompt. A document begins with BOS, and so does a prompt."""
     tokenizer = opened.tokenizer
-    start = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
     generations = generate(
         opened.model,
-        [start + tokenizer.encode(prompt) for prompt in prompts],
+        [tokenizer.start_ids + tokenizer.encode(prompt) for prompt in prompts],
         settings=settings,
         generators=prompt_generators(seed=seed, num_prompts=len(prompts)),
         ending=Ending(eos=tokenizer.eos_id, decode=tokenizer.decode),
     )
     return [tokenizer.decode(one.tokens) for one in generations]
+
+
+def answer_greedily(
+    model: Decoder,
+    prompts: Sequence[list[int]],
+    *,
+    tokenizer: TextTokenizer,
+    settings: GenerationSettings,
+) -> list[Generation]:
+    """The likeliest answer to each prompt of ids, some prompts at a time."""
+    ending = Ending(eos=tokenizer.eos_id, decode=tokenizer.decode)
+    found: list[Generation] = []
+    for first in range(0, len(prompts), PROMPTS_AT_ONCE):
+        batch = prompts[first : first + PROMPTS_AT_ONCE]
+        found += generate(model, batch, settings=settings, ending=ending)
+    return found
 
 
 def _checked(settings: Mapping[str, Any]) -> GenerationSettings:

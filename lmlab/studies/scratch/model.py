@@ -48,7 +48,7 @@ def load_trained(part: Part, config: DecoderConfig, *, vocab_size: int, at: str)
     return TrainedDecoder(model.eval(), weights, int(path.name.removeprefix("step_")))
 
 
-class Scored(NamedTuple):
+class Losses(NamedTuple):
     """The targets' NLL, summed, and what each expert got where there are experts."""
 
     nll: Float[Tensor, ""]
@@ -68,7 +68,7 @@ class LanguageModeling:
 
     def __post_init__(self) -> None:
         self.modules = {"decoder": self.model}
-        self._train_score: Callable[..., Scored] = self._score
+        self._train_score: Callable[..., Losses] = self._score
 
     def units(self, batch: Batch) -> dict[str, int]:
         """Target tokens."""
@@ -125,12 +125,12 @@ class LanguageModeling:
         tokens: Int[Tensor, "batch tokens"],
         targets: Int[Tensor, "batch tokens"],
         documents: Int[Tensor, "batch tokens"] | None,
-    ) -> Scored:
+    ) -> Losses:
         routings: list[Routing] = []
         hidden = self.model.hidden(tokens, documents=documents, routings=routings)
         nll = cross_entropy_sum(hidden, self.model.head_weight, targets)
         usage = expert_usage(routings, real=_before_tail(targets)) if routings else None
-        return Scored(nll, usage)
+        return Losses(nll, usage)
 
 
 def _before_tail(targets: Int[Tensor, "batch tokens"]) -> Bool[Tensor, "batch tokens"]:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from lmlab.data.tasks.load import load_pairs
 from lmlab.data.tokenizer import TextTokenizer
 from lmlab.metrics.preference import preferred, score_preferences
 from lmlab.studies.scratch.config import Config
@@ -36,7 +35,7 @@ def judge_preferences(
         "tokenizer": tokenizer.sha256,
         "score": "sum over response tokens, EOS included",
     }
-    task = Task("pairs", load_pairs(config.dpo.data, SPLIT), protocol, pairs.ids)
+    task = Task("pairs", pairs.data, protocol, pairs.ids)
     logps = {name: _numpy(score_pairs(one.model, pairs)) for name, one in decoders.items()}
     found = [
         Scored(

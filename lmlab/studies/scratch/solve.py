@@ -58,7 +58,7 @@ def solve(config: Config, run: Run) -> None:
         fitting = [
             one
             for one in found.records
-            if len(_prompt(one, tokenizer)) + settings.sampling.max_new_tokens
+            if len(solution_prompt(one, tokenizer)) + settings.sampling.max_new_tokens
             <= config.model.context_tokens
         ]
         log.info(
@@ -101,7 +101,7 @@ class _Sampler:
         keys = [(one, place) for one in problems for place in range(count)]
         made = generate(
             self.trained.model,
-            [_prompt(one, self.tokenizer) for one, _ in keys],
+            [solution_prompt(one, self.tokenizer) for one, _ in keys],
             settings=self.settings.sampling,
             generators=[self._generator(one, place) for one, place in keys],
             ending=Ending(eos=self.tokenizer.eos_id, decode=self.tokenizer.decode),
@@ -160,6 +160,6 @@ def _parse(line: str) -> Solved:
     return Solved(Problem(**row["problem"]), [Solution(**one) for one in row["solutions"]])
 
 
-def _prompt(problem: Problem, tokenizer: TextTokenizer) -> list[int]:
-    bos = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
-    return [*bos, *tokenizer.encode(render_prompt(problem.question))]
+def solution_prompt(problem: Problem, tokenizer: TextTokenizer) -> list[int]:
+    """What stands before a solution, where it is sampled and where it is judged."""
+    return [*tokenizer.start_ids, *tokenizer.encode(render_prompt(problem.question))]

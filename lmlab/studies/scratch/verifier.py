@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
-from lmlab.data.instruct import render_prompt
 from lmlab.data.pack import NO_TARGET
+from lmlab.data.tasks.records import Problem
 from lmlab.data.tokenizer import TextTokenizer
 from lmlab.engine.contract import Batch, LossTerm
 from lmlab.engine.run import Run
@@ -24,7 +24,7 @@ from lmlab.models.decoder import Decoder
 from lmlab.studies.scratch.config import Config, VerifierConfig
 from lmlab.studies.scratch.model import load_trained
 from lmlab.studies.scratch.prepare import load_prepared
-from lmlab.studies.scratch.solve import Solution, Solved, read_solutions
+from lmlab.studies.scratch.solve import Solution, Solved, read_solutions, solution_prompt
 from lmlab.studies.scratch.stage import Stage, stage_before, train_stage
 
 SOLUTIONS_AT_ONCE = 64
@@ -143,7 +143,7 @@ def judge(
 ) -> list[Judged]:
     """Every sampled solution with its labels: of its outcome, or also of each of its lines."""
     return [
-        _judged(one.problem.question, solution, settings, tokenizer=tokenizer)
+        _judged(one.problem, solution, settings, tokenizer=tokenizer)
         for one in solved
         for solution in one.solutions
     ]
@@ -193,13 +193,11 @@ def _is_true(left: str, sign: str, right: str, stated: str) -> bool:
 
 
 def _judged(
-    question: str, solution: Solution, settings: VerifierConfig, *, tokenizer: TextTokenizer
+    problem: Problem, solution: Solution, settings: VerifierConfig, *, tokenizer: TextTokenizer
 ) -> Judged:
-    bos = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
-    prompt = [*bos, *tokenizer.encode(render_prompt(question))]
     lines = solution.text.split("\n")
     pieces = [tokenizer.encode(line + "\n") for line in lines[:-1]] + [tokenizer.encode(lines[-1])]
-    ids, labels = [*prompt], {}
+    ids, labels = solution_prompt(problem, tokenizer), {}
     for piece, label in zip(pieces, [*line_labels(solution.text), None], strict=True):
         ids += piece
         if settings.labels == "process" and label is not None:
