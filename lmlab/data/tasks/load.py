@@ -1,6 +1,7 @@
 """Records of every kind of task from every kind of source."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, fields
 from glob import glob
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -117,7 +118,8 @@ def _file_record(
     row: Mapping[str, Any], record: type[TaskRecord], *, place: str, default_id: str
 ) -> TaskRecord:
     hints = get_type_hints(record)
-    values = {"id": default_id, **row}
+    defaults = {one.name: one.default for one in fields(record) if one.default is not MISSING}
+    values = {"id": default_id, **defaults, **row}
     unfit = sorted(set(hints) ^ set(values))
     unfit += [name for name in hints if name in values and not _fits(values[name], hints[name])]
     if unfit:

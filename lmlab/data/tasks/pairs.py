@@ -16,5 +16,5 @@ def draw_pair(split: Split, index: int, *, seed: int) -> Pair:
         task = draw_task(dice, kind=dice.pick(KINDS), split=split)
         if task.response != task.wrong:
             break
-    prompt = f"{task.instruction}\n\n{task.input}" if task.input else task.instruction
-    return Pair(f"stories/{split}/{index}", prompt, task.response, task.wrong)
+    name = f"stories/{split}/{index}"
+    return Pair(name, task.instruction, task.response, task.wrong, task.input)

@@ -20,13 +20,14 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two responses to one prompt, of which the first is preferred."""
+    """Two responses, of which the first is preferred, to what is asked of `input` (or of "")."""
 
     id: str
     # Public pairs hold offensive text: kept out of every message that shows a record.
     prompt: str = field(repr=False)
     chosen: str = field(repr=False)
     rejected: str = field(repr=False)
+    input: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def record_texts(record: Instruction | Pair | Problem | Review | Dialogue) -> Se
         case Instruction():
             return [record.instruction, record.input, record.response]
         case Pair():
-            return [record.prompt, record.chosen, record.rejected]
+            return [record.prompt, record.input, record.chosen, record.rejected]
         case Problem():
             return [record.question, record.solution]
         case Review():

@@ -62,6 +62,8 @@ def _labelled(
             yield "Response", record.response
         case Pair():
             yield "Prompt", record.prompt
+            if record.input:
+                yield "Input", record.input
             yield "Chosen", record.chosen
             yield "Rejected", record.rejected
         case Problem():

@@ -163,7 +163,7 @@ def load_pair_examples(
 ) -> PairExamples:
     """The pairs of a split as ids, without those of which a response does not fit."""
     found = load_pairs(settings.data, split)
-    prompts = [render_prompt(one.prompt) for one in found.records]
+    prompts = [render_prompt(one.prompt, one.input) for one in found.records]
     texts = (
         [(prompt, one.chosen) for prompt, one in zip(prompts, found.records, strict=True)],
         [(prompt, one.rejected) for prompt, one in zip(prompts, found.records, strict=True)],

@@ -64,8 +64,15 @@ def test_a_transcript_pair_is_cut_at_its_last_answer(folder):
             "prompt": f"Human: Hi\n\nAssistant: Yes?\n\nHuman: {SECRET}?",
             "chosen": "No.",
             "rejected": "Sure.",
+            "input": "",
         },
-        {"id": "hh_rlhf/test/2", "prompt": "Human: C", "chosen": "D", "rejected": ""},
+        {
+            "id": "hh_rlhf/test/2",
+            "prompt": "Human: C",
+            "chosen": "D",
+            "rejected": "",
+            "input": "",
+        },
     ]
     assert found.dropped == {"the two transcripts differ before the last turn": 1}
     assert (found.name, found.data_kind, found.licence) == ("hh_rlhf", "real", "MIT")
