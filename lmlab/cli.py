@@ -58,8 +58,8 @@ def show(
     print(f"# {resolved.preset}: {resolved.question}")
     print(yaml.safe_dump(config_module.dump(resolved.config), sort_keys=False))
     print("# steps:", " -> ".join(step.name for step in steps.config_steps(resolved.config)))
-    for name, value in resolved.config.estimate().items():
-        print(f"# {name}: {value}")
+    for line in resolved.config.estimate_lines():
+        print("#", line)
 
 
 @app.command()

@@ -1,13 +1,43 @@
-"""The decoder once more, token by token in numpy and float64, for whatever a token sees."""
+"""A small decoder, and the same once more: token by token, in numpy, for whatever a token sees."""
 
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
-from lmlab.models.decoder import Decoder
+from lmlab.models.decoder import Decoder, init_weights
+from lmlab.models.schema import DecoderConfig
 
 # The tokens that token t sees, itself last, each with the position that it then has.
 Slots = Callable[[int], list[tuple[int, int]]]
+
+VOCAB = 40
+
+
+def small_decoder(sinks: dict | None = None, **changes: object) -> Decoder:
+    """Two layers of grouped queries, with weights that make a difference; so do sink logits."""
+    shape = {
+        "num_layers": 2,
+        "d_model": 32,
+        "num_heads": 4,
+        "num_kv_heads": 2,
+        "d_ff": 48,
+        "init_std": 0.3,
+        "sinks": sinks,
+    }
+    model = Decoder(DecoderConfig.model_validate(shape | changes), vocab_size=VOCAB)
+    init_weights(model, seed=3)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("sink_logits"):
+                parameter.normal_(1.0, 1.0, generator=generator)
+    return model.eval()
+
+
+def drawn_tokens(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Token ids of its vocabulary."""
+    return torch.randint(VOCAB, shape, generator=torch.Generator().manual_seed(seed))
 
 
 def everything(t: int) -> list[tuple[int, int]]:

@@ -25,6 +25,7 @@ OVERRIDES = (
     "model.d_ff=64",
     "model.context_tokens=64",
     "model.dropout=0.1",
+    "model.init_std=0.02",
     "pretrain.max_steps=12",
     "pretrain.batch_size=4",
     "pretrain.checkpoint.save_every=3",

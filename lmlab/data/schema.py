@@ -72,6 +72,9 @@ TextConfig = Annotated[
 ]
 
 
+TaskKind = Literal["answer", "retell", "judge", "people", "write", "introduce", "solve"]
+
+
 class StoryTasks(Values):
     """Records drawn from the built-in written world: right by construction, the truth known."""
 
@@ -80,8 +83,10 @@ class StoryTasks(Values):
     validation_records: int = Field(ge=1)
     test_records: int = Field(ge=1)
     seed: int = 0
+    # Of instructions and pairs, drawn evenly; where none is named, all but solve in usual shares.
+    kinds: tuple[TaskKind, ...] = ()
     # How many steps the problems take, drawn evenly: one named twice is drawn twice as often.
-    steps: tuple[Literal[2, 3, 4], ...] = Field(default=(2, 3, 4), min_length=1)
+    steps: tuple[Literal[1, 2, 3, 4], ...] = Field(default=(2, 3, 4), min_length=1)
 
 
 class NamedTasks(Values):

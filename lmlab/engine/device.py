@@ -89,6 +89,16 @@ def choose_device(kind: str) -> Literal["cpu", "cuda"]:
     return "cuda" if available and kind != "cpu" else "cpu"
 
 
+def prepare_scoring(config: DeviceConfig) -> Literal["cpu", "cuda"]:
+    """Where a step computes what it does not train, with products in true float32.
+
+    A training of the same process may have allowed TF32, which keeps three digits.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    return choose_device(config.kind)
+
+
 def choose_precision(wanted: str, device: str) -> Literal["float32", "bfloat16", "float16"]:
     """`auto` is bfloat16 wherever it is faster, else float32; float16 never on a CPU."""
     match wanted:

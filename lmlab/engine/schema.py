@@ -271,3 +271,9 @@ class StudyConfig(Values):
     def estimate(self) -> dict[str, str]:
         """What it will take, as `lmlab show` prints it; empty where a study cannot tell."""
         return {}
+
+    def estimate_lines(self) -> list[str]:
+        """The estimate, its names above one another."""
+        found = self.estimate()
+        width = max(map(len, found), default=0)
+        return [f"{name:<{width}}  {value}" for name, value in found.items()]

@@ -14,7 +14,8 @@ def conclude(run: Run) -> list[str]:
     gates = study_gates(run.study)
     if gates is not None and run.records() and not _judged_otherwise(run, gates.name):
         judged = judge_runs([run], gates, run.folder)
-        lines += [f"gate: {one.gate} {one.verdict}: {one.reason}" for one in judged]
+        asked = [one for one in judged if one.applies]
+        lines += [f"gate: {one.gate} {one.verdict}: {one.reason}" for one in asked]
         lines += decide_target(run.reference)
     lines.append(f"report: {write_report(run)}")
     return [*lines, *(f"export: {path}" for path in write_exports(run))]

@@ -96,7 +96,7 @@ def _result(material: Material) -> Iterator[str]:
 
 
 def _verdicts(judged: Judged) -> Iterator[str]:
-    for gate in judged.gates:
+    for gate in judged.asked:
         yield f"- **Verdict**: {plain(f'{gate.gate}: {words(gate.verdict)}. {gate.reason}')}"
 
 

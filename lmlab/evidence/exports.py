@@ -31,7 +31,7 @@ SCORES = {
     "exact_match": "em",
     "f1": "f1",
     "runtime_seconds": "runtime",
-    "rouge_l": "rouge",
+    "rougeL": "rouge",
     "perplexity": "ppl",
     "num_unparsable": "n_unparsable",
     "measured_tokens": "tokens_measured",

@@ -186,7 +186,7 @@ def describe(resolved: Resolved, options: Options) -> list[str]:
         f"step {step.name}: {states.get(step.name, 'pending')}"
         for step in wanted
     ]
-    return lines + [f"{name}: {value}" for name, value in resolved.config.estimate().items()]
+    return lines + resolved.config.estimate_lines()
 
 
 def _mirror(resolved: Resolved, options: Options) -> Mirror | None:

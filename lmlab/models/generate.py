@@ -20,10 +20,14 @@ Reason = Literal["eos", "length", "stop"]
 
 @dataclass(frozen=True)
 class Ending:
-    """What ends a text besides its length: a token, or a string in what `decode` makes of it."""
+    """What ends a text besides its length: a token, or a string in what `decode` makes of it.
+
+    The token is not chosen before a text has `least_tokens` of its own.
+    """
 
     eos: int | None = None
     decode: Callable[[list[int]], str] | None = None
+    least_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,11 @@ def generate(
     rows = [_Row() for _ in prompts]
     new = padded.tokens
     with _weights_by_column(model):
-        for _ in range(settings.max_new_tokens):
+        for done in range(settings.max_new_tokens):
             hidden = _read(model, new, pads=padded.pads, cache=cache)
             scores = penalize(model.logits(hidden).float(), seen, settings.repetition_penalty)
+            if ending.eos is not None and done < ending.least_tokens:
+                scores[:, ending.eos] = -torch.inf
             chosen = _choose(scores, rows=rows, settings=settings, generators=generators)
             for row, token in zip(rows, chosen.tolist(), strict=True):
                 row.take(token, ending=ending, stop=settings.stop)

@@ -10,8 +10,8 @@ from lmlab.models.loss import token_nll
 from lmlab.models.schema import FirstTokens, Full, LongText, Recompute, Window
 from lmlab.models.streaming import PIECE_TOKENS, StreamingCache
 
-# Tokens of the windows that are read in one forward.
-BLOCK_TOKENS = 2**14
+# Tokens of the windows that are read in one forward: what a CPU keeps in its caches.
+BLOCK_TOKENS = 2**12
 
 
 @torch.inference_mode()

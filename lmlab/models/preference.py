@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lmlab.models.decoder import Decoder
+from lmlab.models.experts import Routing
 from lmlab.models.loss import IGNORED
 
 PreferenceKind = Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust", "cdpo"]
@@ -67,10 +68,32 @@ def response_logps(
     model: Decoder,
     tokens: Int[Tensor, "rows tokens"],
     targets: Int[Tensor, "rows tokens"],
+    *,
+    routings: list[Routing] | None = None,
 ) -> Float[Tensor, " rows"]:
-    """log p of each row's targets, summed. Only the states that predict one become logits."""
+    """log p of each row's targets, summed. Only the states that predict one become logits.
+
+    Where each layer's experts were sent what is added to `routings`.
+    """
     wanted = targets != IGNORED
-    states = model.hidden(tokens)[wanted]
+    states = model.hidden(tokens, routings=routings)[wanted]
     nll = F.cross_entropy(model.logits(states).float(), targets[wanted], reduction="none")
     rows = wanted.nonzero()[:, 0]
     return torch.zeros(len(tokens), device=nll.device).index_add(0, rows, -nll)
+
+
+def response_kl(
+    policy: Decoder,
+    reference: Decoder,
+    tokens: Int[Tensor, "rows tokens"],
+    targets: Int[Tensor, "rows tokens"],
+) -> Float[Tensor, " rows"]:
+    """KL(policy || reference) in nats of the token to come, averaged over each row's targets."""
+    known = targets != IGNORED
+    ours, theirs = (
+        F.log_softmax((one.hidden(tokens)[known] @ one.head_weight.T).float(), dim=-1)
+        for one in (policy, reference)
+    )
+    each = torch.zeros_like(targets, dtype=torch.float32)
+    each[known] = F.kl_div(theirs, ours, log_target=True, reduction="none").sum(-1)
+    return each.sum(1) / known.sum(1)

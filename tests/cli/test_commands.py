@@ -60,13 +60,13 @@ def test_a_run_that_somebody_works_on_is_left_alone(say: Say, runs: Path):
     assert not (run.folder / "evaluations").exists()
 
 
-def test_status_tells_of_all_runs_and_of_one(say: Say):
+def test_status_tells_of_all_runs_and_of_one(say: Say, runs: Path):
     assert re.search(
         r"scratch/tiny +done +prepare done, pretrain done, evaluate done", say("status").out
     )
     one = say("status", "scratch/tiny").out
     assert "part     pretrain: step 12 of 12, last save at 12" in one
-    assert "records  14" in one
+    assert f"records  {len(Run(runs, 'scratch', 'tiny').records())}" in one
 
 
 def test_status_says_what_would_be_lost_now(say: Say, runs: Path):

@@ -108,7 +108,7 @@ def test_a_dumped_configuration_reads_back_as_itself(tmp_path: Path):
         ("pretrain.checkpoint.save_every=x", "save_every='x': 'x' is no duration"),
         ("pretrain.num_epochs=2", "pretrain: give exactly one of max_steps and num_epochs"),
         ("pretrain.micro_batch_size=3", "batch_size 4 is no multiple of micro_batch_size 3"),
-        ("model.num_heads=3", "model: d_model 256 is no multiple of num_heads 3"),
+        ("model.num_heads=3", "model: d_model 128 is no multiple of num_heads 3"),
         ("~pretrain", "pretrain must be given"),
         ("~model.num_layers", "model.num_layers must be given"),
         ("model.d_ff=???", "Missing mandatory value"),

@@ -1,6 +1,7 @@
 """Device, precision and threads are decided once and kept; random states come back whole."""
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lmlab.engine.device import (
     decide,
     keep_freed_memory,
     peak_flops,
+    prepare_scoring,
     rng_state,
     seed_everything,
     set_rng_state,
@@ -148,3 +150,23 @@ def _decide(
         }
     )
     return decide(config, train, shard="none", world=world, part=part)
+
+
+@pytest.fixture
+def tf32() -> Iterator[None]:
+    """Allowed, as by a training; afterwards as it was."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("tf32")
+def test_what_is_scored_is_true_float32_though_a_training_allowed_tf32(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    assert prepare_scoring(DeviceConfig(kind="cpu")) == "cpu"
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert prepare_scoring(DeviceConfig()) == "cuda"

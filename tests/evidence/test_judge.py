@@ -12,8 +12,6 @@ from scipy.stats import binom
 from statsmodels.stats.multitest import multipletests
 
 from lmlab.engine.run import Run
-from lmlab.evidence.gates.grammar import load_gates
-from lmlab.evidence.gates.judge import judge_gates
 
 
 def test_superiority_passes_fails_or_stays_open(tmp_path: Path) -> None:
@@ -247,31 +245,6 @@ def test_records_are_compared_by_their_own_intervals(
     assert found.verdict == expected
     signed = (15.0, 35.0) if better == "higher" else (-35.0, -15.0)
     assert found.interval == signed
-
-
-def test_the_gates_of_scratch_can_be_met_and_can_fail(tmp_path: Path) -> None:
-    generator, words = np.random.default_rng(8), np.full(60, 2000.0)
-    nats = {"trained": 4.9, "untrained": 11.8, "unigram": 6.8, "5-gram": 5.4}
-    own = generator.normal(0, 0.3, 60)
-    arms = {
-        arm: ((mean + own + generator.normal(0, 0.1, 60)) * words).tolist()
-        for arm, mean in nats.items()
-    }
-    run = plant_run(
-        tmp_path,
-        arms=arms,
-        metric="nll_per_word",
-        weights=words.tolist(),
-        at={"split": "test"},
-        record={
-            "metric": "word_perplexity",
-            "better": "lower",
-            "protocol": {"word_rule": "words"},
-        },
-    )
-    found = judge_gates(load_gates("scratch"), [run])
-    assert {(one.verdict, one.audit) for one in found} == {("pass", "sound")}
-    assert found[-1].estimate == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_ranking_needs_every_step(tmp_path: Path) -> None:

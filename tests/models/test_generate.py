@@ -91,6 +91,16 @@ def test_a_text_ends_at_eos_and_leaves_it_out(model):
         assert (after.reason == "eos") == (eos in before.tokens)
 
 
+def test_eos_is_not_chosen_before_a_text_is_long_enough(model):
+    full = generate(model, PROMPTS, settings=GREEDY)
+    eos = full[0].tokens[0]
+    for least in (0, 1, 7, 12):
+        ending = Ending(eos=eos, least_tokens=least)
+        found = generate(model, PROMPTS, settings=GREEDY, ending=ending)
+        assert all(len(one.tokens) >= least and eos not in one.tokens for one in found)
+        assert len(found[0].tokens) == 0 or least > 0
+
+
 def test_a_text_ends_where_a_stop_string_is_complete(model):
     def decode(tokens: list[int]) -> str:
         return "".join(chr(ord("a") + token) for token in tokens)

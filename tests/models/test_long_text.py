@@ -4,35 +4,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from slow_decoder import everything, slow_logits, slow_nll, streaming
+from slow_decoder import drawn_tokens as tokens
+from slow_decoder import everything, slow_logits, slow_nll, small_decoder, streaming
 
-from lmlab.models.decoder import Decoder, init_weights
+from lmlab.models.decoder import Decoder
 from lmlab.models.long_text import nll_by_position, with_context
-from lmlab.models.schema import DecoderConfig, FirstTokens, Full, Recompute, Window
+from lmlab.models.schema import FirstTokens, Full, Recompute, Window
 
-VOCAB = 40
 SINKS = {"none": None, "register": {"kind": "register", "num_sinks": 2}, "logit": {"kind": "logit"}}
 each_kind = pytest.mark.parametrize("sinks", SINKS)
 
 
 def decoder(sinks: str = "none", **changes) -> Decoder:
-    shape = {
-        "num_layers": 2,
-        "d_model": 32,
-        "num_heads": 4,
-        "num_kv_heads": 2,
-        "d_ff": 48,
-        "context_tokens": 8,
-        "init_std": 0.3,
-        "sinks": SINKS[sinks],
-    }
-    model = Decoder(DecoderConfig.model_validate(shape | changes), vocab_size=VOCAB)
-    init_weights(model, seed=3)
-    return model.eval()
-
-
-def tokens(*shape: int) -> torch.Tensor:
-    return torch.randint(VOCAB, shape, generator=torch.Generator().manual_seed(0))
+    return small_decoder(SINKS[sinks], **{"context_tokens": 8} | changes)
 
 
 ARMS = {

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from slow_decoder import drawn_tokens, slow_logits, small_decoder
 
 from lmlab.data.pack import NO_TARGET
 from lmlab.models.decoder import Decoder, init_weights
-from lmlab.models.preference import LogRatios, preference_loss, response_logps
+from lmlab.models.preference import LogRatios, preference_loss, response_kl, response_logps
 from lmlab.models.schema import DecoderConfig
 
 BETA = 0.3
@@ -99,3 +101,26 @@ def decoder() -> Decoder:
     model = Decoder(DecoderConfig.model_validate(shape | {"init_std": 0.3}), vocab_size=24)
     init_weights(model, seed=1)
     return model.double().eval()
+
+
+def test_the_divergence_is_that_of_the_probabilities_after_each_prompt():
+    policy, reference = (
+        small_decoder(context_tokens=8),
+        small_decoder(context_tokens=8, init_std=0.2),
+    )
+    tokens, targets = drawn_tokens(2, 6), drawn_tokens(2, 6, seed=1)
+    targets[0, :3] = NO_TARGET
+    targets[1, [0, 5]] = NO_TARGET
+    with torch.no_grad():
+        found = response_kl(policy, reference, tokens, targets)
+    for row, places in enumerate(([3, 4, 5], [1, 2, 3, 4])):
+        p, q = (log_probabilities(one, tokens[row].tolist()) for one in (policy, reference))
+        expected = np.mean([(np.exp(p[t]) * (p[t] - q[t])).sum() for t in places])
+        assert found[row].item() == pytest.approx(expected, rel=1e-5)
+        assert expected > 0.01
+
+
+def log_probabilities(model: Decoder, tokens: list[int]) -> np.ndarray:
+    """In float64, by the slow decoder."""
+    logits = slow_logits(model, tokens)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))

@@ -2,43 +2,21 @@
 
 import pytest
 import torch
-from slow_decoder import slow_logits
+from slow_decoder import VOCAB, slow_logits, small_decoder
+from slow_decoder import drawn_tokens as tokens
 
 from lmlab.models.attention import attend, causal_products
 from lmlab.models.decoder import Decoder, init_weights
 from lmlab.models.export import SpecialTokens, export_decoder
 from lmlab.models.llama import to_llama
-from lmlab.models.schema import DecoderConfig
 from lmlab.models.sinks import Heads, add_sink_logits
 
-VOCAB = 40
 SINKS = {"register": {"kind": "register", "num_sinks": 3}, "logit": {"kind": "logit"}}
 each_kind = pytest.mark.parametrize("kind", SINKS)
 
 
 def decoder(kind: str | None, **changes) -> Decoder:
-    shape = {
-        "num_layers": 2,
-        "d_model": 32,
-        "num_heads": 4,
-        "num_kv_heads": 2,
-        "d_ff": 48,
-        "context_tokens": 24,
-        "init_std": 0.3,
-        "sinks": kind and SINKS[kind],
-    }
-    model = Decoder(DecoderConfig.model_validate(shape | changes), vocab_size=VOCAB)
-    init_weights(model, seed=3)
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("sink_logits"):
-                parameter.normal_(1.0, 1.0, generator=generator)
-    return model.eval()
-
-
-def tokens(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randint(VOCAB, shape, generator=torch.Generator().manual_seed(seed))
+    return small_decoder(kind and SINKS[kind], **{"context_tokens": 24} | changes)
 
 
 @pytest.mark.parametrize("kind", [None, *SINKS])

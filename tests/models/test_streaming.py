@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from slow_decoder import slow_logits, streaming
+from slow_decoder import VOCAB, slow_logits, small_decoder, streaming
+from slow_decoder import drawn_tokens as tokens
 
-from lmlab.models.decoder import Decoder, init_weights
+from lmlab.models.decoder import Decoder
 from lmlab.models.generate import generate, prompt_generators
-from lmlab.models.schema import DecoderConfig, FirstTokens, GenerationSettings, Window, Yarn
+from lmlab.models.schema import FirstTokens, GenerationSettings, Window, Yarn
 from lmlab.models.streaming import StreamingCache
 
-VOCAB = 40
 SINKS = {"none": None, "register": {"kind": "register", "num_sinks": 2}, "logit": {"kind": "logit"}}
 BEYOND = {"first": FirstTokens(num_first=3, recent_tokens=5), "window": Window(recent_tokens=7)}
 each_kind = pytest.mark.parametrize("sinks", SINKS)
@@ -17,28 +17,7 @@ each_beyond = pytest.mark.parametrize("beyond", BEYOND.values(), ids=BEYOND.keys
 
 
 def decoder(sinks: str = "none", **changes) -> Decoder:
-    shape = {
-        "num_layers": 2,
-        "d_model": 32,
-        "num_heads": 4,
-        "num_kv_heads": 2,
-        "d_ff": 48,
-        "context_tokens": 8,
-        "init_std": 0.3,
-        "sinks": SINKS[sinks],
-    }
-    model = Decoder(DecoderConfig.model_validate(shape | changes), vocab_size=VOCAB)
-    init_weights(model, seed=3)
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("sink_logits"):
-                parameter.normal_(1.0, 1.0, generator=generator)
-    return model.eval()
-
-
-def tokens(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randint(VOCAB, shape, generator=torch.Generator().manual_seed(seed))
+    return small_decoder(SINKS[sinks], **{"context_tokens": 8} | changes)
 
 
 def stream(model, text, beyond, *, pieces, pads=None) -> torch.Tensor:

@@ -25,6 +25,15 @@ PAIRS = [
     ("Count the boats.", "1, 2, 3", "The boats came home before anybody counted"),
 ]
 BETA = 0.3
+# Its defaults are bf16 on a CPU, too, activations made anew, and rows that are cut.
+EVERY = {
+    "max_length": None,
+    "bf16": False,
+    "use_cpu": True,
+    "gradient_checkpointing": False,
+    "report_to": [],
+    "per_device_train_batch_size": len(PAIRS),
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +56,8 @@ def test_the_loss_of_pairs_is_trls(tmp_path: Path, tokenizer: TextTokenizer, kin
             loss_type=kind,
             beta=BETA,
             label_smoothing=smoothing,
-            max_length=None,
-            bf16=False,
-            use_cpu=True,
-            gradient_checkpointing=False,
             disable_dropout=True,
-            report_to=[],
-            per_device_train_batch_size=len(PAIRS),
+            **EVERY,
         ),
         train_dataset=Dataset.from_list(
             [
@@ -83,12 +87,7 @@ def test_the_loss_of_instructions_is_trls(tmp_path: Path, tokenizer: TextTokeniz
         args=trl.SFTConfig(
             output_dir=str(tmp_path / "out"),
             completion_only_loss=True,
-            max_length=None,
-            bf16=False,
-            use_cpu=True,
-            gradient_checkpointing=False,
-            report_to=[],
-            per_device_train_batch_size=len(PAIRS),
+            **EVERY,
         ),
         train_dataset=Dataset.from_list(
             [

@@ -8,8 +8,8 @@ import tiny
 import lmlab
 from lmlab.launch.notebook import Opened
 from lmlab.studies.scratch.config import Config
-from lmlab.studies.scratch.evaluate import Setting
 from lmlab.studies.scratch.prepare import load_prepared
+from lmlab.studies.scratch.setting import Setting
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Baselines end to end on models made here: trained, resumed, prompted, recorded, exported."""
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -297,6 +298,7 @@ def test_the_runs_own_decoder_answers_the_same_items_under_the_same_protocol(run
     made = lmlab.run("scratch/lora_sst2", *given, name="both")
     run = made.reference.run
     own = records(run, "trained", "accuracy")
+    assert records(run, "untrained", "accuracy")[0].weights != own[0].weights
     [theirs] = records(run, "probe", "accuracy")
     assert [one.protocol_hash for one in own] == [theirs.protocol_hash]
     assert own[0].at == {
@@ -309,5 +311,18 @@ def test_the_runs_own_decoder_answers_the_same_items_under_the_same_protocol(run
     assert own[0].weights == perplexity.weights
     stages = read_items(run.results().items_path("stages"))
     others = read_items(run.results().items_path("baselines"))
-    mine = stages[stages["metric"] == "accuracy"]["item_id"].tolist()
+    of_trained = stages[(stages["metric"] == "accuracy") & (stages["arm"] == "trained")]
+    mine = of_trained["item_id"].tolist()
     assert mine == others[others["arm"] == "probe"]["item_id"].tolist()
+    table = run.results().export("prompting_baseline_results.csv").read_text()
+    rows = {one["model"]: one for one in csv.DictReader(table.splitlines())}
+    assert set(rows) == {"untrained", "trained"}
+    assert float(rows["trained"]["accuracy"]) == own[0].value
+    assert rows["trained"]["macro_f1"] != "" != rows["trained"]["num_unparsable"]
+    others_table = run.results().export("reviews_eval_metrics.csv").read_text()
+    assert "baselines/probe/step_00000001" in others_table
+    errors = json.loads(run.results().export("reviews_misclassified.json").read_text())
+    told = {one["checkpoint"]: one["step"] for one in errors}
+    assert told.keys() & {"pretrain/step_00000012", "pretrain/step_00000000"}
+    for name, step in told.items():
+        assert (step == "evaluate") == name.startswith("pretrain/")

@@ -19,10 +19,12 @@ from lmlab.engine.config import load_preset
 from lmlab.engine.items import read_items
 from lmlab.engine.records import Record
 from lmlab.engine.weights import weights_hash
+from lmlab.evidence.gates.grammar import load_gates
+from lmlab.evidence.gates.judge import judge_gates
 from lmlab.launch.local import Options, choose_run, start
 from lmlab.launch.notebook import Opened
 from lmlab.metrics.protocols import PerplexityProtocol
-from lmlab.studies.scratch.evaluate import Setting
+from lmlab.studies.scratch.setting import Setting
 
 ARMS = {"trained", "untrained", "unigram", "5-gram"}
 METRICS = {"word_perplexity", "token_perplexity", "bits_per_byte"}
@@ -31,7 +33,7 @@ RESULTS = ("config.yaml", "data/", "tokenizer/", "pretrain/", "results.jsonl", "
 
 
 def test_every_arm_has_every_figure_with_its_interval_protocol_and_weights(made: Opened):
-    records = [one for one in made.records() if not is_overlap(one)]
+    records = [one for one in made.records() if one.metric in METRICS and one.arm in ARMS]
     assert {(one.arm, one.metric) for one in records} == {(a, m) for a in ARMS for m in METRICS}
     every = {*PerplexityProtocol.model_fields, "scored"}
     for one in records:
@@ -64,6 +66,14 @@ def test_beside_each_figure_stands_what_of_its_text_was_trained_on(made: Opened)
     assert found["overlap_fact_share"].value == items["value"].sum() / items["weight"].sum()
     nll = read_items(made.reference.run.results().items_path("test_nll"))
     assert items["item_id"].tolist() == nll[nll["arm"] == "trained"]["item_id"].tolist()
+
+
+def test_gates_of_stages_do_not_apply_to_a_run_without_them(made: Opened):
+    judged = judge_gates(load_gates("scratch"), [made.reference.run])
+    asked = {"beats_untrained", "beats_unigram", "keeps_up_with_5gram", "beats_5gram"}
+    assert {one.gate for one in judged if one.applies} == asked
+    for one in judged:
+        assert (one.verdict == "not_run") == (not one.applies)
 
 
 def test_the_weights_of_a_record_are_those_of_the_checkpoint_and_of_the_start(made: Opened):
@@ -160,7 +170,8 @@ def test_an_exported_run_writes_the_same_greedy_text_in_transformers(made: Opene
 
 def test_the_samples_are_what_the_seed_gives(made: Opened):
     run, model = made.reference.run, made.model()
-    [row] = json.loads(run.results().export("lm_generation_samples.json").read_text())
+    rows = json.loads(run.results().export("lm_generation_samples.json").read_text())
+    row = rows[-1]
     assert row["checkpoint_sha256"] == model.trained.weights
     prompt = next(iter(row["samples"]))
     again = model.continue_prompt(prompt, settings=row["settings"], seed=row["seed"])

@@ -141,7 +141,7 @@ def perplexity(step: int, *, part: str = "sft", split: str = "validation") -> li
 
 
 def test_checkpoints_are_told_in_the_order_of_their_steps():
-    made = [*perplexity(200), *perplexity(100), *perplexity(50, part="pretrain")]
+    made = [*perplexity(50, part="pretrain"), *perplexity(200), *perplexity(100)]
     made += perplexity(300, split="test")
     [(name, text)] = render_tables(made).items()
     assert name == "lm_checkpoint_metrics.csv"
@@ -173,12 +173,23 @@ def test_error_files_hold_the_first_fifty_of_a_checkpoint():
     given = {"item_ids": ids, "texts": [f"text {one}" for one in ids], "gold": gold}
     found = misclassified("sft/step_00000010", predicted=predicted, **given)
     assert [one["item_id"] for one in found] == ids[1:100:2]
-    told = json.loads(error_file([*found, *misclassified("other", predicted=gold, **given)]))
-    assert told == found
+    everything = [*found, *misclassified("other", predicted=gold, **given)]
+    told = json.loads(error_file(everything, step="evaluate"))
+    assert told == [{**one, "step": "evaluate"} for one in found]
     assert told[0] == {
         "text": "text 1", "predicted": None, "label": "positive",
-        "checkpoint": "sft/step_00000010", "item_id": "1",
+        "checkpoint": "sft/step_00000010", "item_id": "1", "step": "evaluate",
     }  # fmt: skip
+
+
+def test_a_step_that_is_done_again_replaces_its_own_errors_alone():
+    before = error_file([{"item_id": "1"}], step="baselines")
+    both = error_file([{"item_id": "2"}], step="evaluate", stored=before)
+    again = json.loads(error_file([{"item_id": "3"}], step="evaluate", stored=both))
+    assert [(one["step"], one["item_id"]) for one in again] == [
+        ("baselines", "1"),
+        ("evaluate", "3"),
+    ]
 
 
 def test_wrong_answers_are_told_with_both_numbers():
@@ -194,9 +205,9 @@ def test_wrong_answers_are_told_with_both_numbers():
         outputs=outputs,
         solutions=solutions,
     )
-    text = error_file(found)
+    text = error_file(found, step="evaluate")
     assert "–" in text
-    assert json.loads(text) == found
+    assert json.loads(text) == [{**one, "step": "evaluate"} for one in found]
     assert found[0] == {
         "question": "B?",
         "predicted_answer": "#### 1,000",

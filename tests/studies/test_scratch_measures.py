@@ -14,10 +14,11 @@ from lmlab.data.text import TextSplit, load_documents
 from lmlab.launch.notebook import Opened
 from lmlab.metrics.ngrams import NgramModel, fit_ngrams, word_vocabulary
 from lmlab.models.decoder import Decoder
-from lmlab.studies.scratch.evaluate import Setting, measure_arms
 from lmlab.studies.scratch.model import LanguageModeling
 from lmlab.studies.scratch.overlap import contamination_records, measure_contamination
+from lmlab.studies.scratch.perplexity import measure_arms
 from lmlab.studies.scratch.prepare import load_training_text
+from lmlab.studies.scratch.setting import Setting
 
 
 def test_a_test_text_among_the_trained_ones_is_told_and_without_it_nothing_is(setting: Setting):
@@ -64,7 +65,7 @@ def test_ngram_models_are_fitted_once_however_many_texts_they_score(
         fitted.append(order)
         return fit_ngrams(ids, order=order, vocab_size=vocab_size)
 
-    monkeypatch.setattr("lmlab.studies.scratch.evaluate.fit_ngrams", counting)
+    monkeypatch.setattr("lmlab.studies.scratch.setting.fit_ngrams", counting)
     again = replace(setting)
     for split in ("validation", "test"):
         measure_arms(again, load_documents(setting.config.data, split))

@@ -1,6 +1,7 @@
 """Instructions from the written world: about a tale that is given, or to write one."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmlab.data.stories.telling import in_words
@@ -15,6 +16,7 @@ from lmlab.data.stories.world import (
     home_of,
 )
 from lmlab.data.tasks.phrases import a_list, sentence
+from lmlab.data.tasks.problems import STEPS, draw_slip
 from lmlab.data.tasks.questions import draw_question
 from lmlab.data.tasks.records import Instruction
 from lmlab.data.tasks.retellings import retell
@@ -73,10 +75,17 @@ class Task:
     wrong: str
 
 
-def draw_instruction(split: Split, index: int, *, seed: int) -> Instruction:
-    """The instruction that (seed, split, index) alone determine."""
+def draw_instruction(
+    split: Split,
+    index: int,
+    *,
+    seed: int,
+    kinds: Sequence[str] = KINDS,
+    steps: Sequence[int] = STEPS,
+) -> Instruction:
+    """The instruction that (seed, split, index) determine, of one of the `kinds`."""
     dice = Dice(f"{seed}/{split}/{index}/instruction")
-    task = draw_task(dice, kind=dice.pick(KINDS), split=split)
+    task = draw_task(dice, kind=dice.pick(kinds), split=split, steps=steps)
     return Instruction(
         id=f"stories/{split}/{index}",
         instruction=task.instruction,
@@ -85,8 +94,11 @@ def draw_instruction(split: Split, index: int, *, seed: int) -> Instruction:
     )
 
 
-def draw_task(dice: Dice, *, kind: str, split: Split) -> Task:
-    """A task of a kind, about a tale of the split."""
+def draw_task(dice: Dice, *, kind: str, split: Split, steps: Sequence[int] = STEPS) -> Task:
+    """A task of a kind: an arithmetic problem of so many steps, or about a tale of the split."""
+    if kind == "solve":
+        question, solution, slip = draw_slip(dice, split=split, steps=steps)
+        return Task(question, "", solution, slip)
     tale = draw_tale(dice, split=split)
     match kind:
         case "answer":

@@ -1,7 +1,8 @@
 """Records of every kind of task from every kind of source."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
+from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -29,22 +30,18 @@ from lmlab.data.text import SPLITS, THEIR_OWN
 
 def load_instructions(config: TaskConfig, split: str) -> TaskSplit[Instruction]:
     """Instructions with a right response each."""
-    return _load(config, split, Instruction, draw_instruction)
+    return _load(config, split, Instruction, partial(draw_instruction, **_choice(config)))
 
 
 def load_pairs(config: TaskConfig, split: str) -> TaskSplit[Pair]:
     """Prompts with a preferred and a rejected response each."""
-    return _load(config, split, Pair, draw_pair)
+    return _load(config, split, Pair, partial(draw_pair, **_choice(config)))
 
 
 def load_problems(config: TaskConfig, split: str) -> TaskSplit[Problem]:
     """Arithmetic problems with worked solutions."""
-
-    def draw(where: Split, index: int, *, seed: int) -> Problem:
-        assert isinstance(config, StoryTasks)
-        return draw_problem(where, index, seed=seed, steps=config.steps)
-
-    return _load(config, split, Problem, draw)
+    steps = config.steps if isinstance(config, StoryTasks) else ()
+    return _load(config, split, Problem, partial(draw_problem, steps=steps))
 
 
 def load_reviews(config: TaskConfig, split: str) -> TaskSplit[Review]:
@@ -55,6 +52,13 @@ def load_reviews(config: TaskConfig, split: str) -> TaskSplit[Review]:
 def load_dialogues(config: TaskConfig, split: str) -> TaskSplit[Dialogue]:
     """Dialogues with their summaries."""
     return _load(config, split, Dialogue, draw_dialogue)
+
+
+def _choice(config: TaskConfig) -> Mapping[str, Sequence[Any]]:
+    """Which kinds of task are drawn, and of how many steps; the usual ones where none is named."""
+    if not isinstance(config, StoryTasks):
+        return {}
+    return {"steps": config.steps} | ({"kinds": config.kinds} if config.kinds else {})
 
 
 def _load(

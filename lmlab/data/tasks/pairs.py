@@ -1,7 +1,10 @@
 """Preference pairs from the written world: one response is right, the other only as fluent."""
 
+from collections.abc import Sequence
+
 from lmlab.data.stories.world import Dice, Split
 from lmlab.data.tasks.instructions import draw_task
+from lmlab.data.tasks.problems import STEPS
 from lmlab.data.tasks.records import Pair
 
 KINDS = (
@@ -9,11 +12,18 @@ KINDS = (
 )  # fmt: skip
 
 
-def draw_pair(split: Split, index: int, *, seed: int) -> Pair:
-    """The pair that (seed, split, index) alone determine."""
+def draw_pair(
+    split: Split,
+    index: int,
+    *,
+    seed: int,
+    kinds: Sequence[str] = KINDS,
+    steps: Sequence[int] = STEPS,
+) -> Pair:
+    """The pair that (seed, split, index) determine, of one of the `kinds`."""
     dice = Dice(f"{seed}/{split}/{index}/pair")
     while True:
-        task = draw_task(dice, kind=dice.pick(KINDS), split=split)
+        task = draw_task(dice, kind=dice.pick(kinds), split=split, steps=steps)
         if task.response != task.wrong:
             break
     name = f"stories/{split}/{index}"

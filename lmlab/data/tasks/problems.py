@@ -185,13 +185,43 @@ FRAMES = {
     "loads": Frame({"mine": "-", "theirs": "-", "more": "+", "broken": "-", "trips": "-p"}, {}),
 }
 WARES = tuple(goods.plural for goods in ALL_GOODS if goods.price > 1)
+STEPS = (2, 3, 4)
 # No number has three digits: a small model can then learn some of it, and not all.
 GREATEST = 99
+# By how much a wrong result is off: it is near, and has as many digits most of the time.
+SLIPS = (-10, -2, -1, 1, 2, 10)
 
 
 def draw_problem(split: Split, index: int, *, seed: int, steps: Sequence[int]) -> Problem:
     """The problem that (seed, split, index) alone determine; it takes one of `steps` lines."""
-    dice = Dice(f"{seed}/{split}/{index}/problem")
+    told = _tell(Dice(f"{seed}/{split}/{index}/problem"), split=split, steps=steps)
+    return Problem(
+        id=f"stories/{split}/{index}",
+        question=" ".join(told.text),
+        solution=_solution(told.lines, told.total),
+        answer=str(told.total),
+    )
+
+
+def draw_slip(dice: Dice, *, split: Split, steps: Sequence[int]) -> tuple[str, str, str]:
+    """A question, its solution, and one whose last line is miscounted."""
+    told = _tell(dice, split=split, steps=steps)
+    near = [told.total + off for off in SLIPS if 0 < told.total + off <= GREATEST]
+    miscounted = dice.pick(near)
+    *before, last = told.lines
+    wrong = [*before, last.replace(f"= {told.total}", f"= {miscounted}")]
+    return (
+        " ".join(told.text),
+        _solution(told.lines, told.total),
+        _solution(wrong, miscounted),
+    )
+
+
+def _solution(lines: Sequence[str], total: int) -> str:
+    return "\n".join([*lines, f"#### {total}"])
+
+
+def _tell(dice: Dice, *, split: Split, steps: Sequence[int]) -> "_Told":
     told = _Told(dice.pick(tuple(FRAMES)), dice=dice, split=split)
     count = dice.pick(steps)
     told.begin()
@@ -201,12 +231,7 @@ def draw_problem(split: Split, index: int, *, seed: int, steps: Sequence[int]) -
         told.go_on(room=count - len(told.lines))
     if not told.text[-1].endswith("?"):
         told.say("ask")
-    return Problem(
-        id=f"stories/{split}/{index}",
-        question=" ".join(told.text),
-        solution="\n".join([*told.lines, f"#### {told.total}"]),
-        answer=str(told.total),
-    )
+    return told
 
 
 class _Told:

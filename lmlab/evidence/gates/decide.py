@@ -159,7 +159,8 @@ def decide(file: GateFile, judged: Sequence[ShownGate], rules: Rules | None) -> 
             else:
                 concerns.append(Advice(f"Not to be claimed, {missing}: {claim.text}", grounds))
     if not claims:
-        actions.append(Advice("Claim nothing yet.", tuple(verdicts)))
+        asked = [gate for gate, one in verdicts.items() if one is None or one.applies]
+        actions.append(Advice("Claim nothing yet.", tuple(asked)))
     concerns += _unsaid(verdicts)
     return Decision((*actions, *_more(file, verdicts)), tuple(claims), tuple(concerns))
 
@@ -218,6 +219,8 @@ def _unsaid(verdicts: Verdicts) -> Iterator[Advice]:
     for gate, one in verdicts.items():
         if one is None:
             yield Advice("Never judged.", (gate,))
+        elif not one.applies:
+            continue
         elif one.audit in ("unattainable", "cannot_fail"):
             yield Advice(f"The gate decides nothing ({one.audit}): {one.audit_reason}.", (gate,))
         elif one.verdict == "fail":

@@ -164,6 +164,10 @@ class Gate(Values):
     range: Range | None = None
     planned: Planned | None = None
     phase: str | None = None
+    # The step that it judges: to runs that were made without it the gate does not apply.
+    step: str | None = None
+    # Gates before it in the file that must pass, or it says nothing: then it is `not_run`.
+    requires: tuple[str, ...] = ()
     # Why it cannot be judged here, such as hardware that there is not: the verdict is `not_run`.
     not_run: str | None = None
     note: str = ""
@@ -195,6 +199,11 @@ class GateFile(Values):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two gates are named {', '.join(twice)}")
+        for place, gate in enumerate(self.gates):
+            if later := set(gate.requires) - set(names[:place]):
+                raise ValueError(
+                    f"gate {gate.id} requires {', '.join(sorted(later))}, no gate before it"
+                )
         return self
 
 

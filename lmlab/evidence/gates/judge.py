@@ -50,6 +50,8 @@ class Judgement:
     audit: AuditVerdict = "not_audited"
     audit_reason: str = ""
     marks: tuple[str, ...] = ()
+    # False where no run has the step that it judges: then it is `not_run`, and nothing is missing.
+    applies: bool = True
     # Ids of records, then sha256 of the files with the items.
     evidence: tuple[str, ...] = ()
 
@@ -64,15 +66,16 @@ def judge_gates(file: GateFile, runs: Sequence[Run]) -> list[Judgement]:
         if gate.id in tested
     }
     corrected = _correct(outcomes)
-    judged = []
+    judged: dict[str, Judgement] = {}
     for gate in file.gates:
         one = found[gate.id]
         if isinstance(one, Found):
             made = _judgement(gate, one, outcomes[gate.id], p_corrected=corrected.get(gate.id))
-            judged.append(_audited(made, gate, one.measured))
+            made = _where_required(_audited(made, gate, one.measured), gate, judged)
         else:
-            judged.append(_audited(_not_run(gate, one), gate, None))
-    return judged
+            made = _audited(_not_run(gate, one), gate, None)
+        judged[gate.id] = replace(made, applies=applies(gate, runs))
+    return list(judged.values())
 
 
 def find_evidence(file: GateFile, runs: Sequence[Run]) -> dict[str, Found | str]:
@@ -83,6 +86,9 @@ def find_evidence(file: GateFile, runs: Sequence[Run]) -> dict[str, Found | str]
     for gate in file.gates:
         if gate.not_run is not None:
             found[gate.id] = gate.not_run
+            continue
+        if not applies(gate, runs):
+            found[gate.id] = f"does not apply: no run was made with the step {gate.step}"
             continue
         try:
             selection = select_groups(gate, sets)
@@ -96,6 +102,11 @@ def find_evidence(file: GateFile, runs: Sequence[Run]) -> dict[str, Found | str]
         refused = next((one.refused for one in tallies if one.refused), None)
         found[selection.gate.id] = refused or found_items(selection, tallies)
     return found
+
+
+def applies(gate: Gate, runs: Sequence[Run]) -> bool:
+    """Whether a run was made with the step that the gate judges; a gate without one judges any."""
+    return gate.step is None or any(gate.step in run.fingerprints() for run in runs)
 
 
 def _needs_items(selection: Selection) -> bool:
@@ -205,6 +216,16 @@ def _audited(judgement: Judgement, gate: Gate, known: Measured | None) -> Judgem
         reason = f"{why}: {audit.reason}; measured: {judgement.reason}"
         return replace(made, verdict="not_run", reason=reason)
     return made
+
+
+def _where_required(made: Judgement, gate: Gate, judged: Mapping[str, Judgement]) -> Judgement:
+    """A gate says nothing where those that it requires do not pass."""
+    open_to = [one for one in gate.requires if judged[one].verdict != "pass"]
+    if not open_to:
+        return made
+    why = ", ".join(f"{one} is {judged[one].verdict.replace('_', ' ')}" for one in open_to)
+    reason = f"judged only where {', '.join(open_to)} pass: {why}; measured: {made.reason}"
+    return replace(made, verdict="not_run", reason=reason)
 
 
 def _not_run(gate: Gate, why: str) -> Judgement:

@@ -55,8 +55,11 @@ def judge_runs(runs: Sequence[Run], path: Path, folder: Path) -> list[Judgement]
 
 
 def exit_code(judged: Sequence[Judgement]) -> int:
-    """0: every gate passes. 1: one fails. 2: none fails, and one is not (or cannot be) decided."""
-    verdicts = {one.verdict for one in judged}
+    """0: every gate passes. 1: one fails. 2: none fails, and one is not (or cannot be) decided.
+
+    What does not apply counts for nothing.
+    """
+    verdicts = {one.verdict for one in judged if one.applies}
     if "fail" in verdicts:
         return 1
     return 0 if verdicts == {"pass"} else 2

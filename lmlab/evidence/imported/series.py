@@ -13,7 +13,7 @@ DataKind = Literal["real", "generated"]
 Kind = Literal["csv", "lm-eval", "inspect"]
 # Metrics whose name says which way is better; of any other somebody has to say it.
 _HIGHER = {"score", "accuracy", "acc", "acc_norm", "acc_bytes", "exact_match", "f1", "em"}
-_HIGHER |= {"correct", "pass", "bleu", "chrf", "rouge1", "rouge2", "rougeL", "mcc"}
+_HIGHER |= {"correct", "pass", "bleu", "chrf", "rouge1", "rouge2", "rougeL", "rougeLsum", "mcc"}
 _LOWER = {"loss", "nll", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
 _LOWER |= {"brier_score", "ter", "wer", "cer", "error_rate"}
 

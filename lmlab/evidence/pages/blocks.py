@@ -1,6 +1,7 @@
 """The pieces of a report: charts, tables with their records, trainings and samples, as HTML."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,10 +30,18 @@ class Pieces:
         """Curves and heat maps for Plotly; radars and grids are drawn here, as SVG."""
         return [self._chart(one, f"chart-{i}") for i, one in enumerate(pictures)]
 
-    def tables(self, tables: Sequence[Table], *, charts: Sequence[Chart | Curves]) -> list[Block]:
-        """Each with the records that its numbers link to."""
+    def tables(
+        self,
+        tables: Sequence[Table],
+        *,
+        charts: Sequence[Chart | Curves],
+        told: Collection[str],
+    ) -> list[Block]:
+        """Each with the records that its numbers link to; `told` are those shown elsewhere."""
         drawn = [chart for chart in charts if isinstance(chart, Chart)]
-        shown = {one.id for chart in drawn for cell in chart.cells for one in cell.records}
+        shown = {*told} | {
+            one.id for chart in drawn for cell in chart.cells for one in cell.records
+        }
         many = len(tables) > MAX_OPEN
         return [
             Block(
@@ -49,8 +58,17 @@ class Pieces:
         return [self._training(one, f"figure-{i}") for i, one in enumerate(trainings)]
 
     def samples(self, samples: Sequence[Mapping[str, Any]]) -> list[Block]:
-        """What models wrote."""
-        return [Block("samples", self.macros.sample(_sample(one))) for one in samples]
+        """What models wrote; several of the same prompts and settings stand side by side."""
+        groups: dict[str, list[Mapping[str, Any]]] = {}
+        for one in samples:
+            key = json.dumps([one.get("settings"), one.get("seed"), [*one["samples"]]])
+            groups.setdefault(key, []).append(one)
+        return [
+            Block("samples", self.macros.sample(_sample(group[0])))
+            if len(group) == 1
+            else Block("samples", self.macros.samples(_side_by_side(group)))
+            for group in groups.values()
+        ]
 
     def _chart(self, picture: Chart | Curves, name: str) -> Block:
         plot, drawn = None, Markup("")
@@ -89,6 +107,25 @@ def _in_pieces(tables: Sequence[Table]) -> Iterator[tuple[Table, str]]:
 
 def _said(curves: Curves) -> str:
     return ". ".join(filter(None, [curves.said, said_stride(curves)]))
+
+
+def _side_by_side(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What they share, and by prompt what each made of it."""
+    first, *others = [_sample(one) for one in samples]
+    shared = {
+        name: value
+        for name, value in first["about"].items()
+        if all(one["about"].get(name) == value for one in others)
+    }
+    names = [str(one.get("checkpoint") or one.get("run_name")) for one in samples]
+    rows = [
+        (
+            prompt,
+            [(name, one["texts"][i][1]) for name, one in zip(names, [first, *others], strict=True)],
+        )
+        for i, (prompt, _) in enumerate(first["texts"])
+    ]
+    return {"about": shared, "rows": rows}
 
 
 def _sample(sample: Mapping[str, Any]) -> dict[str, Any]:

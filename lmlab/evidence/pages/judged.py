@@ -31,6 +31,8 @@ class ShownGate:
     audit_reason: str
     marks: tuple[str, ...]
     evidence: tuple[str, ...]
+    # Whether it judges anything that the runs were made with.
+    applies: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,14 @@ class Judged:
     decision: Mapping[str, tuple[str, ...]]
 
     @property
+    def asked(self) -> list[ShownGate]:
+        """The gates that apply."""
+        return [gate for gate in self.gates if gate.applies]
+
+    @property
     def counts(self) -> list[tuple[str, int]]:
         """(verdict, how many gates), in the order pass, fail, not enough evidence, not run."""
-        found = Counter(gate.verdict for gate in self.gates)
+        found = Counter(gate.verdict for gate in self.asked)
         return [(verdict, found[verdict]) for verdict in VERDICTS if found[verdict]]
 
 
@@ -100,6 +107,7 @@ def _gate(row: Mapping[str, Any]) -> ShownGate:
         audit_reason=str(row.get("audit_reason") or ""),
         marks=tuple(map(str, row.get("marks") or ())),
         evidence=tuple(map(str, row.get("evidence") or ())),
+        applies=row.get("applies", True) is not False,
     )
 
 

@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from lmlab.engine.run import write_text
 from lmlab.evidence.pages.charts import brief, label_value
+from lmlab.evidence.pages.gains import told, way
 from lmlab.evidence.pages.markup import definitions, duration, fields, moment, plain
 from lmlab.evidence.tables import chance, conditions, finite_interval, number, words
 
@@ -91,6 +92,7 @@ def environment() -> jinja2.Environment:
         "number": number, "words": words, "conditions": conditions, "moment": moment,
         "duration": duration, "fields": fields, "plain": plain, "definitions": definitions,
         "ends": finite_interval, "label": label_value, "brief": brief, "chance": chance,
+        "way": way, "told": told,
     }  # fmt: skip
     return made
 

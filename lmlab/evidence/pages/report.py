@@ -9,6 +9,7 @@ from lmlab.engine.run import Run
 from lmlab.evidence.pages.blocks import Pieces
 from lmlab.evidence.pages.charts import Chart, choose_charts
 from lmlab.evidence.pages.drawing import save
+from lmlab.evidence.pages.gains import Gains, gain_sheets, read_gains
 from lmlab.evidence.pages.judged import Judged, read_judged
 from lmlab.evidence.pages.lines import Curves, median_throughput, training_curves
 from lmlab.evidence.pages.markup import duration, short
@@ -38,10 +39,13 @@ def write_report(run: Run, *, force: bool = False) -> Path:
     said = list(material.warnings)
     known = {record.id for record in material.records}
     judged = read_judged(run.folder, records=known, said=said)
-    charts = choose_charts(material.records)
-    write_pages(run.report_path, _render(material, judged, charts, said), force=force)
+    gains = read_gains(material.records)
+    drawn = [one for one in material.records if gains is None or one.id not in gains.ids]
+    charts = choose_charts(drawn)
+    texts = _render(material, judged, charts, gains, warnings=said)
+    write_pages(run.report_path, texts, force=force)
     curves = [one for training in material.trainings for one in training_curves(training)]
-    sheets = [*gate_sheets(judged), *record_sheets(material.records)]
+    sheets = [*gate_sheets(judged), *gain_sheets(gains), *record_sheets(material.records)]
     write_files(run.report_path, sheets=sheets, pictures=[*charts, *curves])
     return run.report_path
 
@@ -58,15 +62,21 @@ def write_files(path: Path, *, sheets: Sequence[Sheet], pictures: Sequence[Chart
 
 
 def _render(
-    material: Material, judged: Judged, charts: Sequence[Chart], warnings: Sequence[str]
+    material: Material,
+    judged: Judged,
+    charts: Sequence[Chart],
+    gains: Gains | None,
+    *,
+    warnings: Sequence[str],
 ) -> list[str]:
     templates = environment()
     pieces = Pieces(templates)
     tables = build_tables(material.records)
     verdict = judge(tables)
+    told = gains.ids if gains is not None else set[str]()
     blocks = [
         *pieces.charts(charts), *pieces.trainings(material.trainings),
-        *pieces.samples(material.samples), *pieces.tables(tables, charts=charts),
+        *pieces.samples(material.samples), *pieces.tables(tables, charts=charts, told=told),
     ]  # fmt: skip
     template = templates.get_template("report.html.j2")
     return [
@@ -78,6 +88,7 @@ def _render(
             name=material.run.reference,
             what="run",
             judged=judged,
+            gains=gains,
             ids={record.id for record in material.records},
             warnings=warnings,
             verdict=verdict,

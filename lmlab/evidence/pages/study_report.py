@@ -61,7 +61,10 @@ def write_study_report(runs: Sequence[Run], folder: Path, *, force: bool = False
     charts = [*choose_charts(records), *_losses(runs)]
     templates = environment()
     pieces = Pieces(templates)
-    blocks = [*pieces.charts(charts), *pieces.tables(build_tables(records), charts=charts)]
+    blocks = [
+        *pieces.charts(charts),
+        *pieces.tables(build_tables(records), charts=charts, told=set()),
+    ]
     pages = divide(blocks, path=path, taken=FIRST_PAGE + 2_000 * len(runs))
     values = _values(summaries, judged, folder) | {"warnings": said}
     template = templates.get_template("study.html.j2")

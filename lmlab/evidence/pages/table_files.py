@@ -60,7 +60,7 @@ def gate_sheets(judged: Judged) -> list[Sheet]:
             _estimate(one.estimate, one.interval), number(one.n), number(one.seeds),
             "–" if one.p_corrected is None else chance(one.p_corrected),
         )
-        for one in judged.gates
+        for one in judged.asked
     ]  # fmt: skip
     data_columns = (
         "gate", "verdict", "claim", "estimate", "low", "high", "n", "seeds", "test", "p",

@@ -13,15 +13,17 @@ from lmlab.data.tasks.load import load_instructions, load_problems
 from lmlab.data.tasks.records import TaskSplit
 from lmlab.data.tokenizer import TextTokenizer
 from lmlab.engine import checkpoint
+from lmlab.engine.device import prepare_scoring
 from lmlab.engine.run import Run
 from lmlab.metrics.answers import score_answers
 from lmlab.metrics.best_of_n import best_of_n, majority_vote, pass_at_n, random_choice
 from lmlab.models.decoder import Decoder
 from lmlab.models.schema import GenerationSettings
 from lmlab.studies.scratch.config import Config
+from lmlab.studies.scratch.exports import wrong_answers
 from lmlab.studies.scratch.inference import answer_greedily
 from lmlab.studies.scratch.model import TrainedDecoder
-from lmlab.studies.scratch.scored import Scored, Task, of_stage
+from lmlab.studies.scratch.scored import Scored, Task, of_stage, stage_checkpoint
 from lmlab.studies.scratch.solve import read_solutions
 from lmlab.studies.scratch.verifier import Verifier, judge, verify
 
@@ -87,8 +89,17 @@ def answer_problems(
             item_ids=one.task.item_ids,
             rule="official",
         )
-        mine = of_stage(one.stage, decoders[one.stage])
-        found.append(Scored(one.task, "exact_match", scores.values, **mine))
+        trained = decoders[one.stage]
+        errors = wrong_answers(
+            stage_checkpoint(one.stage, trained),
+            scores,
+            item_ids=one.task.item_ids,
+            questions=[record.question for record in one.records],
+            outputs=one.texts,
+            solutions=[record.solution for record in one.records],
+        )
+        mine = of_stage(one.stage, trained)
+        found.append(Scored(one.task, "exact_match", scores.values, errors=errors, **mine))
     return found
 
 
@@ -97,7 +108,8 @@ def choose_solutions(config: Config, run: Run, *, tokenizer: TextTokenizer) -> l
     assert config.verifier is not None
     solved, settings = read_solutions(run, SPLIT), config.verifier
     path = checkpoint.find(run.part("verifier").checkpoints, "last")
-    verifier = Verifier(Decoder(config.model, vocab_size=tokenizer.vocab_size))
+    decoder = Decoder(config.model, vocab_size=tokenizer.vocab_size)
+    verifier = Verifier(decoder).to(prepare_scoring(config.device))
     weights = checkpoint.load_weights(path, {"verifier": verifier})
     judged = judge(solved, settings, tokenizer=tokenizer)
     shape = (len(solved), settings.samples)

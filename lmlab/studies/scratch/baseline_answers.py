@@ -1,7 +1,7 @@
 """The run's own decoders on the baselines' task: asked in the same words, scored the same way."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from lmlab.data.tokenizer import TextTokenizer
 from lmlab.metrics.classification import parse_label
@@ -9,9 +9,9 @@ from lmlab.models.schema import GenerationSettings
 from lmlab.studies.scratch.config import Config
 from lmlab.studies.scratch.inference import answer_greedily
 from lmlab.studies.scratch.model import TrainedDecoder
-from lmlab.studies.scratch.outcomes import score_reviews, score_texts
+from lmlab.studies.scratch.outcomes import Arm, score_reviews, score_texts
 from lmlab.studies.scratch.prompting import LABELS, answer_of, load_records, question, render
-from lmlab.studies.scratch.scored import Scored, of_stage
+from lmlab.studies.scratch.scored import Task, of_stage
 from lmlab.studies.scratch.trial import item_task
 
 log = logging.getLogger(__name__)
@@ -22,10 +22,10 @@ LABEL_TOKENS = 10
 
 def answer_baseline_task(
     config: Config, decoders: Mapping[str, TrainedDecoder], *, tokenizer: TextTokenizer
-) -> Iterator[Scored]:
+) -> tuple[Task, list[Arm]]:
     """Every stage's greedy answers without examples; for a class the first label word counts.
 
-    Nothing where the decoders' context holds no question with its answer: a log line says so.
+    No arm where the decoders' context holds no question with its answer: a log line says so.
     """
     settings = config.baselines
     assert settings is not None
@@ -38,13 +38,14 @@ def answer_baseline_task(
         if len(ids := [*tokenizer.start_ids, *tokenizer.encode(prompt)]) + new
         <= config.model.context_tokens
     ][: settings.max_items]
-    if not read:
-        log.warning("no %s item fits model.context_tokens beside %d new tokens", data.name, new)
-        return
     records = [record for record, _ in read]
     task = item_task(settings, data, records)
+    if not records:
+        log.warning("no %s item fits model.context_tokens beside %d new tokens", data.name, new)
+        return task, []
     at = {"task": settings.name, "num_shots": 0, "answer": "greedy text"}
     greedy = GenerationSettings(temperature=0.0, max_new_tokens=new)
+    arms = []
     for stage, trained in decoders.items():
         made = answer_greedily(
             trained.model, [ids for _, ids in read], tokenizer=tokenizer, settings=greedy
@@ -55,5 +56,6 @@ def answer_baseline_task(
             outcome = score_reviews(labels, records, draws=config.evaluate.bootstrap_draws)
         else:
             outcome = score_texts(texts, records)
-        for metric, values in outcome.values.items():
-            yield Scored(task, metric, values, at=at, **of_stage(stage, trained))
+        whose = of_stage(stage, trained)
+        arms.append(Arm(whose.pop("arm"), outcome, at=at, **whose))
+    return task, arms

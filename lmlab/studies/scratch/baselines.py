@@ -1,6 +1,5 @@
 """Public models as baselines: some trained for the task, some prompted, all on the same items."""
 
-import json
 import logging
 from collections.abc import Sequence
 
@@ -8,14 +7,14 @@ from lmlab.engine import checkpoint
 from lmlab.engine.distributed import join
 from lmlab.engine.items import write_items
 from lmlab.engine.preempt import Preempted
-from lmlab.engine.run import Part, Run, write_json, write_text
+from lmlab.engine.run import Part, Run, write_json
 from lmlab.models.adapt import Adapted, adapt, save_adapted
 from lmlab.models.pretrained import Pretrained
 from lmlab.studies.scratch.adapting import Adapting, task_rows
 from lmlab.studies.scratch.config import Config
-from lmlab.studies.scratch.exports import error_file, render_tables
-from lmlab.studies.scratch.outcomes import STEP, Arm, arm_items, arm_records
+from lmlab.studies.scratch.outcomes import STEP, Arm, arm_errors, arm_items, arm_records
 from lmlab.studies.scratch.prompting import load_records, question
+from lmlab.studies.scratch.result_files import write_errors, write_tables
 from lmlab.studies.scratch.stage import Stage, train_stage
 from lmlab.studies.scratch.trial import Trial, load_base
 
@@ -99,18 +98,6 @@ def _write(trial: Trial, arms: Sequence[Arm]) -> None:
     items = [item for arm in arms for item in arm_items(arm, task, config)]
     write_items(results.items_path(STEP), items)
     records = [record for arm in arms for record in arm_records(arm, task, config, run)]
-    for name, text in render_tables(records).items():
-        write_text(results.export(name), text)
-    if trial.settings.task != "dialogues":
-        kind = "misclassified" if trial.settings.task == "reviews" else "errors"
-        found = [error for arm in arms for error in arm.outcome.errors(_checkpoint(arm))]
-        write_text(results.export(f"{trial.settings.name}_{kind}.json"), error_file(found))
     results.replace(STEP, records)
-
-
-def _checkpoint(arm: Arm) -> str:
-    """As the tables call it, with what else tells it from others."""
-    if arm.training_step is not None:
-        return f"{arm.part}/step_{arm.training_step:08d}"
-    place = {name: value for name, value in arm.at.items() if name != "task"}
-    return f"{arm.name} {json.dumps(place)}" if place else arm.name
+    write_tables(results, run)
+    write_errors(results, arm_errors(arms, task), step=STEP)

@@ -1,5 +1,6 @@
 """What the scratch study can be told: data, tokenizer, decoder, and one section a stage."""
 
+import importlib
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -8,8 +9,6 @@ from lmlab.data.schema import TaskConfig, TextConfig, TokenizerConfig
 from lmlab.engine.schema import FREE, StudyConfig, TrainConfig, Values
 from lmlab.models.schema import DecoderConfig, GenerationSettings
 from lmlab.studies.scratch.baselines_config import BaselinesConfig
-from lmlab.studies.scratch.estimate import estimate_training, vocabulary_size
-from lmlab.studies.scratch.memory import needed_memory
 
 
 class EvaluateConfig(Values):
@@ -25,6 +24,9 @@ class EvaluateConfig(Values):
     ngram_unit: Literal["token", "word"] = "token"
     ngram_order: int = Field(default=5, ge=2, le=5)
     word_rule: Literal["words", "words_and_line_ends"] = "words"
+    # Whose validation perplexity and continuations stand side by side: of pretraining every
+    # checkpoint that was kept, or the one that is scored; of later stages always their last.
+    checkpoints: Literal["kept", "last"] = "kept"
     prompts: tuple[str, ...] = ()
     sampling: GenerationSettings = GenerationSettings(temperature=0.8)
     # Instructions and problems are answered greedily, at most so many of each.
@@ -76,6 +78,19 @@ class VerifierConfig(TrainConfig):
     labels: Literal["outcome", "process"] = "outcome"
 
 
+class SinksConfig(Values):
+    """Decoders trained as the run's own, but with attention sinks, and all read past their context.
+
+    Each is trained anew from `num_seeds` seeds, from the run's own on.
+    """
+
+    # Learned vectors a layer of one of them, and the first tokens that the run's own keeps.
+    num_registers: int = Field(default=4, ge=1)
+    num_first: int = Field(default=4, ge=1)
+    num_seeds: int = Field(default=1, ge=1)
+    num_texts: int = Field(default=64, ge=2)
+
+
 class Config(StudyConfig):
     """The scratch study: a decoder from nothing, stage by stage, and what each stage bought.
 
@@ -91,6 +106,7 @@ class Config(StudyConfig):
     dpo: DpoConfig | None = None
     verifier: VerifierConfig | None = None
     baselines: BaselinesConfig | None = None
+    sinks: SinksConfig | None = None
     evaluate: EvaluateConfig = EvaluateConfig()
 
     @model_validator(mode="after")
@@ -104,19 +120,28 @@ class Config(StudyConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _sinks_fit(self) -> "Config":
+        if self.sinks is None:
+            return self
+        if self.model.sinks is not None or self.model.window_tokens is not None:
+            raise ValueError(
+                "sinks adds them to a decoder that has none and sees its whole context; set "
+                "model.sinks=null and model.window_tokens=null"
+            )
+        if self.sinks.num_first >= self.model.context_tokens:
+            raise ValueError(
+                f"sinks.num_first={self.sinks.num_first} leaves no recent token in "
+                f"model.context_tokens={self.model.context_tokens}"
+            )
+        return self
+
     def describe(self) -> tuple[str, str]:
         """Source and width x depth."""
         data = self.data.name if self.data.kind == "named" else self.data.kind
         return data, f"d{self.model.d_model}l{self.model.num_layers}"
 
     def estimate(self) -> dict[str, str]:
-        """Parameters, tokens, FLOPs, memory and time of pretraining, by formula."""
-        held = needed_memory(
-            self.model,
-            rows=self.pretrain.micro_batch_size or self.pretrain.batch_size,
-            vocab_size=vocabulary_size(self.tokenizer),
-            device=self.device,
-            apart=not self.packing.attend_across_documents,
-        )
-        found = estimate_training(self.model, self.pretrain, self.tokenizer, self.cost)
-        return found | {"memory": str(held)}
+        """Parameters, and each stage's tokens, FLOPs, time and memory, by formula."""
+        # It reads this configuration, and is needed where somebody asks.
+        return importlib.import_module("lmlab.studies.scratch.estimate").estimate(self)

@@ -10,11 +10,12 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -25,9 +26,13 @@ from lmlab.data.tasks.load import load_pairs
 from lmlab.data.tasks.records import Pair, TaskSplit
 from lmlab.data.tokenizer import TextTokenizer
 from lmlab.engine.contract import Batch, LossTerm
+from lmlab.engine.device import prepare_scoring
 from lmlab.engine.run import Part, Run
+from lmlab.engine.weights import weights_hash
 from lmlab.models.decoder import Decoder
-from lmlab.models.preference import LogRatios, preference_loss, response_logps
+from lmlab.models.experts import Routing
+from lmlab.models.preference import LogRatios, preference_loss, response_kl, response_logps
+from lmlab.studies.scratch.balance import balance_term, usage_up_to_targets, without_capacity
 from lmlab.studies.scratch.config import Config, DpoConfig
 from lmlab.studies.scratch.model import TrainedDecoder, load_trained
 from lmlab.studies.scratch.prepare import load_prepared
@@ -76,9 +81,16 @@ def dpo(config: Config, run: Run) -> None:
     assert config.dpo is not None
     settings, tokenizer = config.dpo, load_prepared(run).tokenizer
     before = run.part(stage_before(config, "dpo"))
-    # With dropout the policy would differ from its reference before it has learnt anything.
-    certain = config.model.model_copy(update={"dropout": 0.0})
-    start = load_trained(before, certain, vocab_size=tokenizer.vocab_size, at="last")
+    # With dropout the policy would differ from its reference before it has learnt anything, and so
+    # it would where its experts drop what is over their capacity.
+    certain = without_capacity(config.model).model_copy(update={"dropout": 0.0})
+    start = load_trained(
+        before,
+        certain,
+        vocab_size=tokenizer.vocab_size,
+        at="last",
+        device=prepare_scoring(config.device),
+    )
     found = {
         split: load_pair_examples(
             settings, split, tokenizer=tokenizer, context_tokens=config.model.context_tokens
@@ -122,8 +134,12 @@ class PreferenceOptimization:
         return {"pairs": len(batch["reference"]) // 2, "tokens": tokens}
 
     def losses(self, batch: Batch, *, step: int, generator: torch.Generator) -> dict[str, LossTerm]:
-        """The pairs' losses, summed."""
-        return {"dpo": LossTerm(self._losses(self._ratios(batch)).sum(), "pairs", 1.0)}
+        """The pairs' losses, summed, and balance between experts where there are any."""
+        routings: list[Routing] = []
+        loss = self._losses(self._ratios(batch, routings)).sum()
+        usage = usage_up_to_targets(routings, batch["targets"])
+        balance = balance_term(usage, batch["targets"], self.model.config, unit="tokens")
+        return {"dpo": LossTerm(loss, "pairs", 1.0), **balance}
 
     def evaluate(self) -> dict[str, float]:
         """Loss, reward margin and preference accuracy of the validation pairs; a tie is half."""
@@ -143,8 +159,8 @@ class PreferenceOptimization:
     def compile(self) -> None:
         """Batches come in many lengths: a graph for each would cost more than it saves."""
 
-    def _ratios(self, batch: Batch) -> LogRatios:
-        logps = response_logps(self.model, batch["tokens"], batch["targets"])
+    def _ratios(self, batch: Batch, routings: list[Routing] | None = None) -> LogRatios:
+        logps = response_logps(self.model, batch["tokens"], batch["targets"], routings=routings)
         chosen, rejected = (logps - batch["reference"]).chunk(2)
         chosen_tokens, rejected_tokens = (batch["targets"] != NO_TARGET).sum(1).chunk(2)
         return LogRatios(chosen, rejected, chosen_tokens, rejected_tokens)
@@ -188,18 +204,16 @@ def reference_logps(
 ) -> Float[Tensor, "two pairs"]:
     """Of the chosen and the rejected responses, in float32, kept as `reference_<name>`.
 
-    What was computed for other weights or other pairs is computed again.
+    What was computed for other weights or other pairs, or is damaged, is computed again.
     """
     path = part.folder / f"reference_{name}.safetensors"
     identity = {"weights": start.weights, "pairs": _hash(pairs)}
-    if path.exists():
-        with safe_open(path, framework="pt") as stored:
-            if stored.metadata() == identity:
-                return stored.get_tensor("logps")
+    if (stored := _read_logps(path, identity)) is not None:
+        return stored
     logps = score_pairs(start.model.eval(), pairs)
     # Each process of a training computes and writes the same.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    save_file({"logps": logps}, temporary, metadata=identity)
+    save_file({"logps": logps}, temporary, metadata=_metadata(identity, logps))
     temporary.replace(path)
     return logps
 
@@ -213,6 +227,36 @@ def score_pairs(model: Decoder, pairs: PairExamples) -> Float[Tensor, "two pairs
         logps = response_logps(model, batch["tokens"].to(device), batch["targets"].to(device))
         found.append(logps.cpu().view(2, -1))
     return torch.cat(found, dim=1)
+
+
+@torch.no_grad()
+def measure_kl(policy: Decoder, reference: Decoder, pairs: PairExamples) -> Float[Tensor, " pairs"]:
+    """How far the policy went: KL to the reference along each chosen response, nats a token."""
+    device, found = policy.head_weight.device, []
+    for first in range(0, len(pairs), PAIRS_AT_ONCE):
+        batch = right_padded(pairs.chosen[first : first + PAIRS_AT_ONCE])
+        tokens, targets = (batch[name].to(device) for name in ("tokens", "targets"))
+        found.append(response_kl(policy, reference, tokens, targets).cpu())
+    return torch.cat(found)
+
+
+def _read_logps(path: Path, identity: Mapping[str, str]) -> Float[Tensor, "two pairs"] | None:
+    """What is stored, if it is whole and of that identity."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as stored:
+            metadata, logps = stored.metadata(), stored.get_tensor("logps")
+    except SafetensorError as error:
+        log.warning("%s is damaged (%s); it is made anew", path, error)
+        return None
+    return logps if metadata == _metadata(identity, logps) else None
+
+
+def _metadata(identity: Mapping[str, str], logps: Tensor) -> dict[str, str]:
+    """One entry: safetensors writes several in any order, and equal data are equal bytes."""
+    whole = {**identity, "sha256": weights_hash({"logps": logps})}
+    return {"identity": json.dumps(whole, sort_keys=True)}
 
 
 def _hash(pairs: PairExamples) -> str:

@@ -2,12 +2,14 @@
 
 | file                           | records: metric, at                                        |
 |--------------------------------|------------------------------------------------------------|
-| lm_checkpoint_metrics.csv      | token_perplexity (bits_per_byte ...), at split validation  |
+| lm_checkpoint_metrics.csv      | token_perplexity, bits_per_byte, at split validation; of   |
+|                                | the text itself measured_tokens                            |
 | {task}_eval_metrics.csv        | those of one of `FORMS`, at task                           |
 | prompting_baseline_results.csv | the same, at task and num_shots                            |
 
 A metric may have a place before it (`eval/accuracy`). The metrics of a row share the arm, weights,
-data, place and protocol (but for `per`). Controls stand in the same table, by their arm.
+data, place and protocol (but for what it is counted per). Controls stand in the same table, by
+their arm.
 """
 
 import csv
@@ -26,7 +28,10 @@ FORMS = (
     ("rouge1", "rouge2", "rougeL", "rougeLsum"),
     ("exact_match", "num_errors", "num_unparsable"),
 )
-COUNTS = ("num_unparsable", "measured_tokens")
+# What a perplexity per token says of its protocol, and one per word or byte of the same run not:
+# the tokenizer is then among the data.
+_OF_TOKENS = ("per", "unit", "tokenizer")
+COUNTS = ("num_unparsable",)
 MOST_ERRORS = 50
 
 _Cells = dict[str, Any]
@@ -93,9 +98,16 @@ def wrong_answers(
     return found[:MOST_ERRORS]
 
 
-def error_file(errors: Iterable[_Cells]) -> str:
-    """The errors of all checkpoints as one JSON list."""
-    return json.dumps(list(errors), indent=1, ensure_ascii=False) + "\n"
+def error_name(task: str, score: str) -> str:
+    """The file of a task's errors, by the metric that counts them."""
+    return f"{task}_{'misclassified' if score == FORMS[0][0] else 'errors'}.json"
+
+
+def error_file(errors: Iterable[_Cells], *, step: str, stored: str = "[]") -> str:
+    """The errors of all checkpoints that a step scored, beside those that other steps stored."""
+    kept = [one for one in json.loads(stored) if one["step"] != step]
+    rows = kept + [{**one, "step": step} for one in errors]
+    return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
 
 
 def checkpoint_name(record: Record) -> str:
@@ -108,11 +120,20 @@ def checkpoint_name(record: Record) -> str:
 def _checkpoints(records: Sequence[Record]) -> list[_Cells]:
     rows = _rows([one for one in records if one.at.get("split") == "validation"])
     scored = [(row, row["token_perplexity"]) for row in rows if "token_perplexity" in row]
-    scored.sort(key=lambda pair: (pair[1].part, pair[1].arm, pair[1].training_step or 0))
-    return [_checkpoint(row, main) for row, main in scored]
+    stages = list(dict.fromkeys((main.part, main.arm) for _, main in scored))
+    scored.sort(
+        key=lambda pair: (stages.index((pair[1].part, pair[1].arm)), pair[1].training_step or 0)
+    )
+    counted = {_text(one): one for one in records if one.metric == "measured_tokens"}
+    return [_checkpoint(row, main, counted.get(_text(main))) for row, main in scored]
 
 
-def _checkpoint(row: _Row, main: Record) -> _Cells:
+def _text(record: Record) -> str:
+    """What was read: equal for every checkpoint."""
+    return json.dumps([record.run, dict(record.at), dict(record.data)], sort_keys=True)
+
+
+def _checkpoint(row: _Row, main: Record, tokens: Record | None) -> _Cells:
     about = _about(main, "split")
     return {
         "run_name": about.pop("run_id"),
@@ -121,7 +142,7 @@ def _checkpoint(row: _Row, main: Record) -> _Cells:
         "val_loss": math.log(main.value),
         "val_perplexity": main.value,
         "bpb": _value(row, "bits_per_byte"),
-        "n_tokens": _value(row, "measured_tokens"),
+        "n_tokens": None if tokens is None else int(tokens.value),
         "protocol": about.pop("protocol"),
         "checkpoint_sha256": about.pop("checkpoint_sha256"),
         **about,
@@ -176,7 +197,7 @@ def _rows(records: Iterable[Record]) -> list[_Row]:
     rows: dict[str, _Row] = {}
     for one in records:
         same = [one.run, one.part, one.step, one.training_step, one.arm, one.seed, dict(one.at)]
-        shared = {name: value for name, value in one.protocol.items() if name != "per"}
+        shared = {name: value for name, value in one.protocol.items() if name not in _OF_TOKENS}
         same += [dict(one.data), dict(one.weights), protocol_hash(shared)]
         row = rows.setdefault(json.dumps(same, sort_keys=True), {})
         row[one.metric.rpartition("/")[2]] = one

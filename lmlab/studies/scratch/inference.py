@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from lmlab.data.instruct import CHAT_TEMPLATE
 from lmlab.data.tokenizer import TextTokenizer, save_tokenizer
 from lmlab.engine.config import load_stored
+from lmlab.engine.device import prepare_scoring
 from lmlab.engine.run import Part
 from lmlab.models.decoder import Decoder
 from lmlab.models.export import SpecialTokens, export_decoder
@@ -57,7 +58,12 @@ def open_model(part: Part, *, at: str) -> OpenedDecoder:
     config = load_stored(part.run.config_path)
     assert isinstance(config, Config)
     tokenizer = load_prepared(part.run).tokenizer
-    trained = load_trained(part, config.model, vocab_size=tokenizer.vocab_size, at=at)
+    # What a GPU trained is also read where there is none.
+    kind = "cpu" if config.device.kind == "cpu" else "auto"
+    device = prepare_scoring(config.device.model_copy(update={"kind": kind}))
+    trained = load_trained(
+        part, config.model, vocab_size=tokenizer.vocab_size, at=at, device=device
+    )
     return OpenedDecoder(trained, tokenizer, part)
 
 

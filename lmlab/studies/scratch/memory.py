@@ -1,14 +1,15 @@
-"""How much memory a training step holds at its peak, by formula. No torch.
+"""How much memory a step of training or of reading holds at its peak, by formula. No torch.
 
 What autograd keeps is counted tensor by tensor (a test compares it with what it keeps), the rest
 is rough: on a CPU the peak that was measured lay within a factor of 1.6 of the sum.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lmlab.engine.monitor import read_gpus
 from lmlab.engine.schema import DeviceConfig
-from lmlab.models.schema import DecoderConfig
+from lmlab.models.schema import DecoderConfig, Logit
 
 # float32: weights, gradients, and AdamW's two moments.
 BYTES_PER_PARAMETER = 16
@@ -17,9 +18,15 @@ PROCESS_BYTES = 350_000_000
 # As in `models.loss` and `models.attention`.
 LOSS_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}
 PLAIN_TOKENS, PLAIN_BLOCK = 1024, 128
+# As in `models.sinks`, which needs torch.
+SPARE_WIDTH = 8
 FLOAT = 4
 # Its expert, its place among the rows, and its weight.
 SLOT_BYTES = 36
+
+
+# Where a training step's logits go: through `models.loss` in blocks, all at once, or nowhere.
+Logits = Literal["blocks", "all", "none"]
 
 
 @dataclass(frozen=True)
@@ -28,30 +35,26 @@ class Held:
 
     parameters: int
     activations: int
-    loss: int
+    logits: int
     process: int
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.parameters + self.activations + self.loss + self.process
-
-    def __str__(self) -> str:
-        parts = {
-            "weights, gradients and moments": self.parameters,
-            "activations": self.activations,
-            "logits": self.loss,
-            "Python and torch": self.process,
-        }
-        said = ", ".join(f"{size / 1e9:.2f} {name}" for name, size in parts.items() if size)
-        return f"about {self.total / 1e9:.2f} GB: {said}"
+        return self.parameters + self.activations + self.logits + self.process
 
 
-def needed_memory(
-    model: DecoderConfig, *, rows: int, vocab_size: int, device: DeviceConfig, apart: bool
+def training_memory(
+    model: DecoderConfig,
+    *,
+    rows: int,
+    vocab_size: int,
+    device: DeviceConfig,
+    apart: bool = False,
+    logits: Logits = "blocks",
 ) -> Held:
     """Of one process that trains `rows` at once. `apart`: no document of a row sees another."""
-    kind = "cuda" if device.kind != "cpu" and read_gpus() else "cpu"
+    kind = device_kind(device)
     size = value_bytes(device, kind)
     parameters = model.num_parameters(vocab_size)
     tokens = rows * model.context_tokens
@@ -60,45 +63,86 @@ def needed_memory(
     # The way back through a layer makes about as much anew as the layer kept; where it kept its
     # input alone, it is gone through once more first.
     backward = 2 * layer if model.gradient_checkpointing else layer
-    logits = min(tokens * vocab_size, LOSS_ELEMENTS[kind])
+    num_logits = {"blocks": LOSS_ELEMENTS[kind], "all": tokens * vocab_size, "none": 0}[logits]
     return Held(
         # Under autocast each step also holds the weights in the smaller type.
         parameters=parameters * (BYTES_PER_PARAMETER + (size if size < FLOAT else 0)),
-        activations=model.num_layers * kept + tokens * end_bytes(model) + backward,
+        activations=model.num_layers * kept + tokens * end_bytes(model, kind=kind) + backward,
         # The logits, and in float32 their log-probabilities.
-        loss=logits * 2 * FLOAT,
+        logits=min(tokens * vocab_size, num_logits) * 2 * FLOAT,
         process=PROCESS_BYTES if kind == "cpu" else 0,
     )
 
 
+def reading_memory(
+    model: DecoderConfig, *, rows: int, vocab_size: int, device: DeviceConfig, cached: bool
+) -> Held:
+    """Of one process that reads `rows` without training, in float32.
+
+    With `cached` keys and values it writes them token by token, else it scores them whole.
+    """
+    kind = device_kind(device)
+    tokens = rows * model.context_tokens
+    if cached:
+        activations = 2 * tokens * model.num_layers * model.kv_heads * model.head_width * FLOAT
+    else:
+        activations = tokens * layer_bytes(model, size=FLOAT, kind=kind, apart=False)
+    return Held(
+        parameters=model.num_parameters(vocab_size) * FLOAT,
+        activations=activations,
+        logits=(rows if cached else tokens) * vocab_size * 2 * FLOAT,
+        process=PROCESS_BYTES if kind == "cpu" else 0,
+    )
+
+
+def device_kind(device: DeviceConfig) -> str:
+    """What would be chosen here, without torch."""
+    return "cuda" if device.kind != "cpu" and read_gpus() else "cpu"
+
+
 def layer_bytes(model: DecoderConfig, *, size: int, kind: str, apart: bool) -> int:
     """What autograd keeps of one layer for each token; products are in `size` bytes a value."""
-    width, keys = model.d_model, model.kv_heads * model.head_width
-    dropped = 2 * width if model.dropout else 0
-    # Both norms' outputs; q, k, v; q and k turned; what was mixed, before and after its heads are
-    # put side by side; gate, up, silu(gate) and their product.
-    values = 2 * width + (width + 2 * keys) + (width + keys) + 2 * width + 4 * model.d_ff + dropped
+    width = model.d_model
+    # Each norm's output; gate, up, silu(gate) and their product.
+    values = 2 * width + 4 * model.d_ff + (2 * width if model.dropout else 0)
     router = 0
     if model.experts is not None:
         # Each slot has its SwiGLU, and its token before and after; the router reads in float32.
         slots = model.experts.top_k
         values += (slots - 1) * 4 * model.d_ff + slots * 2 * width - width
         router = width * FLOAT + model.experts.num_experts * FLOAT + slots * SLOT_BYTES
-    tokens = model.context_tokens
-    if kind == "cpu" and size < FLOAT and not apart and tokens <= PLAIN_TOKENS:
-        # Plain products: k and v for every head, and the probabilities in both types.
-        seen = model.num_heads * (tokens + min(PLAIN_BLOCK, tokens)) // 2
-        attention = 2 * width * size + seen * (size + FLOAT)
-    else:
-        repeated = 2 * (width - keys) if kind == "cpu" else 0
-        attention = repeated * size + (tokens * FLOAT if apart else 0)
-    # The residual stream before each norm stays float32.
-    return 2 * width * FLOAT + values * size + attention + router
+    attention = _attention_bytes(model, size=size, kind=kind, apart=apart)
+    return 2 * _norm_bytes(model, kind) + values * size + attention + router
 
 
-def end_bytes(model: DecoderConfig) -> int:
-    """What is kept of each token beside the layers: the last norm's input, output and gradient."""
-    return FLOAT * model.d_model * (4 if model.dropout else 3)
+def end_bytes(model: DecoderConfig, *, kind: str) -> int:
+    """What is kept of each token beside the layers: the last norm's, and its output's gradient."""
+    return _norm_bytes(model, kind) + FLOAT * model.d_model * (2 if model.dropout else 1)
+
+
+def _norm_bytes(model: DecoderConfig, kind: str) -> int:
+    """Of a norm beside its output: its float32 input and, on a CPU, that divided by its mean."""
+    return FLOAT * model.d_model * (2 if kind == "cpu" else 1)
+
+
+def _attention_bytes(model: DecoderConfig, *, size: int, kind: str, apart: bool) -> int:
+    """Of q, k, v, what was mixed and, where it is stored, who sees whom."""
+    width, keys, tokens = model.d_model, model.kv_heads * model.head_width, model.context_tokens
+    logits, rows = isinstance(model.sinks, Logit), tokens + model.num_registers
+    wider = 1.0
+    if logits:
+        rows, wider = tokens + 1, 1 + SPARE_WIDTH / model.head_width
+    if kind == "cpu" and size < FLOAT and not apart and rows <= PLAIN_TOKENS:
+        # Plain products: q, k and v for every head, and the probabilities in both types.
+        seen = model.num_heads * (rows + min(PLAIN_BLOCK, rows)) // 2
+        each = 3 * wider * width * size + seen * (size + FLOAT)
+        return int(each * rows / tokens) + width * size
+    # The mixed values, which sinks have copied once more without their own; the softmax's sums.
+    mixed = wider * width * size + model.num_heads * FLOAT
+    # q and k turned, and the product that v is part of; with sink logits only widened copies.
+    heads = wider * (width + 2 * keys) + (0 if logits else width + keys)
+    each = heads * size + mixed + (rows * size if apart else 0)
+    return int(each * rows / tokens) + (width * size if model.sinks else 0)
 
 
 def value_bytes(device: DeviceConfig, kind: str) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lmlab.data.loader import Rows
@@ -15,9 +15,10 @@ from lmlab.engine import checkpoint
 from lmlab.engine.contract import Batch, LossTerm
 from lmlab.engine.run import Part
 from lmlab.models.decoder import Decoder, init_weights
-from lmlab.models.experts import Routing, Usage, balance_sum, expert_usage
+from lmlab.models.experts import Routing, Usage
 from lmlab.models.loss import cross_entropy_sum
 from lmlab.models.schema import DecoderConfig
+from lmlab.studies.scratch.balance import balance_term, usage_up_to_targets
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +39,19 @@ def build_decoder(config: DecoderConfig, *, vocab_size: int, seed: int) -> Decod
     return model
 
 
-def load_trained(part: Part, config: DecoderConfig, *, vocab_size: int, at: str) -> TrainedDecoder:
-    """The decoder of a checkpoint, strictly loaded, ready to be evaluated."""
+def load_trained(
+    part: Part, config: DecoderConfig, *, vocab_size: int, at: str, device: str = "cpu"
+) -> TrainedDecoder:
+    """The decoder of a checkpoint, strictly loaded, ready to be evaluated on `device`.
+
+    A training moves it to where it trains.
+    """
     model = Decoder(config, vocab_size=vocab_size)
     path = checkpoint.find(part.checkpoints, at)
     if at == "last" and path != (newest := checkpoint.checkpoints(part.checkpoints)[0][1]):
         log.warning("%s is damaged; %s is used instead", newest, path.name)
     weights = checkpoint.load_weights(path, {"decoder": model})
-    return TrainedDecoder(model.eval(), weights, int(path.name.removeprefix("step_")))
+    return TrainedDecoder(model.to(device).eval(), weights, int(path.name.removeprefix("step_")))
 
 
 class Losses(NamedTuple):
@@ -78,12 +84,8 @@ class LanguageModeling:
         """The sum of the targets' NLL in nats; rows weigh by their targets in `balance`, too."""
         documents = batch["documents"] if self.packed_apart else None
         nll, usage = self._train_score(batch["tokens"], batch["targets"], documents)
-        terms = {"nll": LossTerm(nll, "tokens", 1.0)}
-        if usage is not None and (experts := self.model.config.experts) is not None:
-            targets = (batch["targets"] != NO_TARGET).sum(1)
-            balance = balance_sum(usage, top_k=experts.top_k, row_units=targets)
-            terms["balance"] = LossTerm(balance, "tokens", experts.balance_weight)
-        return terms
+        balance = balance_term(usage, batch["targets"], self.model.config, unit="tokens")
+        return {"nll": LossTerm(nll, "tokens", 1.0), **balance}
 
     def evaluate(self) -> dict[str, float]:
         """NLL a token of the validation rows: sum over sum, never a mean of means.
@@ -129,10 +131,4 @@ class LanguageModeling:
         routings: list[Routing] = []
         hidden = self.model.hidden(tokens, documents=documents, routings=routings)
         nll = cross_entropy_sum(hidden, self.model.head_weight, targets)
-        usage = expert_usage(routings, real=_before_tail(targets)) if routings else None
-        return Losses(nll, usage)
-
-
-def _before_tail(targets: Int[Tensor, "batch tokens"]) -> Bool[Tensor, "batch tokens"]:
-    """Tokens up to their row's last target; what follows is padding, or as good as."""
-    return (targets != NO_TARGET).flip(1).cumsum(1).flip(1) > 0
+        return Losses(nll, usage_up_to_targets(routings, targets))

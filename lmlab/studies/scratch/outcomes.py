@@ -1,5 +1,6 @@
 """How answers to a baseline task are scored: each item, the whole, and the errors to look at."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +16,7 @@ from lmlab.metrics.answers import score_answers
 from lmlab.metrics.classification import Classification, chance, majority, score_labels
 from lmlab.metrics.rouge import METRICS, rouge
 from lmlab.studies.scratch.config import Config
-from lmlab.studies.scratch.exports import misclassified, wrong_answers
+from lmlab.studies.scratch.exports import error_name, misclassified, wrong_answers
 from lmlab.studies.scratch.prompting import LABELS, Question, answer_of
 from lmlab.studies.scratch.scored import Scored, Task, scored_items, scored_records
 
@@ -52,6 +53,14 @@ class Arm:
     weights: Mapping[str, str] = field(default_factory=dict)
     training_step: int | None = None
     at: Mapping[str, str | int | float] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> str:
+        """As the tables call it, with what else tells it from others."""
+        if self.training_step is not None:
+            return f"{self.part}/step_{self.training_step:08d}"
+        place = {name: value for name, value in self.at.items() if name != "task"}
+        return f"{self.name} {json.dumps(place)}" if place else self.name
 
 
 def score_reviews(
@@ -147,9 +156,11 @@ def arm_scores(arm: Arm, task: Task) -> list[Scored]:
     ]
 
 
-def arm_records(arm: Arm, task: Task, config: Config, run: Run) -> list[Record]:
+def arm_records(
+    arm: Arm, task: Task, config: Config, run: Run, *, step: str = STEP
+) -> list[Record]:
     """The mean of its items by metric, and what is known of the whole."""
-    found = [replace(one, step=STEP) for one in scored_records(arm_scores(arm, task), config, run)]
+    found = [replace(one, step=step) for one in scored_records(arm_scores(arm, task), config, run)]
     for metric, value in arm.outcome.whole.items():
         interval = arm.outcome.macro_f1_interval if metric == "macro_f1" else None
         record = replace(
@@ -168,6 +179,17 @@ def arm_records(arm: Arm, task: Task, config: Config, run: Run) -> list[Record]:
 def arm_items(arm: Arm, task: Task, config: Config) -> list[Item]:
     """What a paired test needs."""
     return scored_items(arm_scores(arm, task), config)
+
+
+def arm_errors(arms: Sequence[Arm], task: Task) -> dict[str, list[dict[str, Any]]]:
+    """File name -> the wrong answers of all arms; summaries have none."""
+    errors: dict[str, list[dict[str, Any]]] = {}
+    for arm in arms:
+        score = next(iter(arm.outcome.values))
+        if score not in METRICS:
+            found = errors.setdefault(error_name(task.name, score), [])
+            found += arm.outcome.errors(arm.checkpoint)
+    return errors
 
 
 def _unit(metric: str) -> Literal["items", "share", "F", "examples"]:

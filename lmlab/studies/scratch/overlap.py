@@ -1,14 +1,16 @@
-"""How much of a scored text the model was trained on: what stands beside its perplexity.
+"""How much of what is scored the run was trained on: what stands beside every number.
 
 Real text is compared by its words. The built-in stories repeat phrases by design: of them the named
-facts of their worlds are compared, by which their splits differ.
+facts of their worlds are compared, by which their splits differ. Records of tasks are compared by
+their words with all that any stage was trained on; generated ones share phrases, too.
 """
 
 import logging
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from lmlab.data.contamination import (
 )
 from lmlab.data.schema import Mixture, Stories, TextConfig
 from lmlab.data.stories import Split, Story
+from lmlab.data.tasks.records import TaskSplit
 from lmlab.data.text import TextSplit, told_stories
 from lmlab.engine.provenance import code_state, command_line
 from lmlab.engine.records import Item, Record
@@ -47,10 +50,24 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Contamination:
-    """Of a scored text: its pieces in the training text, and its documents there as a whole."""
+class ScoredRecords:
+    """The records that a task is scored on, and the part whose stage is judged by them."""
 
-    text: TextSplit
+    name: str
+    part: str
+    data: TaskSplit[Any]
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """Of a text or a task's records: their pieces in training, and which are there as a whole."""
+
+    part: str
+    dataset: str
+    data_kind: Literal["real", "generated"]
+    at: Mapping[str, str | int | float]
+    item_ids: Sequence[str]
+    against: Sequence[str]
     pieces: Compared
     documents: np.ndarray
 
@@ -61,12 +78,49 @@ def measure_contamination(
     """By world facts where the text is of the built-in stories, else by 13-grams."""
     generated = _evaluated_stories(config)
     pieces = _ngrams(text, training) if generated is None else _facts(config, generated, split)
-    documents = document_overlap(text.documents, training.documents)
-    log.info(
-        "%s: %s %.4f, %d of %d documents are in the training text as a whole",
-        text.split, pieces.metric, pieces.overlap.share, documents.sum(), documents.size,
+    return _told(
+        Contamination(
+            part="pretrain",
+            dataset=text.name,
+            data_kind=text.data_kind,
+            at={"split": text.split},
+            item_ids=[str(index) for index in range(len(text.documents))],
+            against=["pretrain"],
+            pieces=pieces,
+            documents=document_overlap(text.documents, training.documents),
+        )
+    )
+
+
+def measure_task_contamination(
+    tasks: Sequence[ScoredRecords], training: Mapping[str, Sequence[str]]
+) -> list[Contamination]:
+    """Of every task by 13-grams, against what each stage was trained on; training is read once."""
+    if not tasks:
+        return []
+    documents = [text for one in tasks for text in one.data.documents]
+    overlap = ngram_overlap(documents, chain.from_iterable(training.values()))
+    whole = document_overlap(documents, chain.from_iterable(training.values()))
+    ends = np.cumsum([len(one.data.records) for one in tasks])[:-1]
+    split = zip(
+        np.split(overlap.shared, ends), np.split(overlap.pieces, ends), np.split(whole, ends),
+        strict=True,
     )  # fmt: skip
-    return Contamination(text, pieces, documents)
+    return [
+        _told(
+            Contamination(
+                part=task.part,
+                dataset=task.data.name,
+                data_kind=task.data.data_kind,
+                at={"task": task.name, "split": task.data.split},
+                item_ids=[one.id for one in task.data.records],
+                against=list(training),
+                pieces=_of_words(Overlap(shared, pieces)),
+                documents=documents,
+            )
+        )
+        for task, (shared, pieces, documents) in zip(tasks, split, strict=True)
+    ]
 
 
 def contamination_records(
@@ -92,11 +146,11 @@ def contamination_records(
         Record(
             study=config.study,
             run=run.reference,
-            part="pretrain",
+            part=found.part,
             step="evaluate",
             training_step=None,
             arm=ARM,
-            at={"split": found.text.split},
+            at=found.at,
             metric=compared.metric,
             unit="share",
             better="lower",
@@ -105,9 +159,9 @@ def contamination_records(
             n_error=0,
             interval=(interval.low, interval.high),
             interval_method=interval.method,
-            protocol={"dataset": found.text.name, "against": "train", **compared.protocol},
+            protocol={"dataset": found.dataset, "against": found.against, **compared.protocol},
             data=data,
-            data_kind=found.text.data_kind,
+            data_kind=found.data_kind,
             weights={},
             weightless=True,
             seed=config.seed,
@@ -124,22 +178,36 @@ def contamination_items(found: Contamination, *, seed: int) -> list[Item]:
     overlap = found.pieces.overlap
     return [
         Item(
-            part="pretrain",
+            part=found.part,
             arm=ARM,
-            at={"split": found.text.split},
+            at=found.at,
             metric=found.pieces.metric,
-            item_id=str(index),
-            cluster_id=str(index),
+            item_id=item_id,
+            cluster_id=item_id,
             seed=seed,
             value=float(shared),
             weight=float(pieces),
         )
-        for index, (shared, pieces) in enumerate(zip(overlap.shared, overlap.pieces, strict=True))
+        for item_id, shared, pieces in zip(
+            found.item_ids, overlap.shared, overlap.pieces, strict=True
+        )
     ]
 
 
+def _told(found: Contamination) -> Contamination:
+    log.info(
+        "%s %s: %s %.4f, %d of %d are in training as a whole",
+        found.dataset, dict(found.at), found.pieces.metric, found.pieces.overlap.share,
+        found.documents.sum(), found.documents.size,
+    )  # fmt: skip
+    return found
+
+
 def _ngrams(text: TextSplit, training: TextSplit) -> Compared:
-    overlap = ngram_overlap(text.documents, training.documents)
+    return _of_words(ngram_overlap(text.documents, training.documents))
+
+
+def _of_words(overlap: Overlap) -> Compared:
     return Compared(f"overlap_{NGRAM}gram_share", overlap, {"words": WORDS, "length": NGRAM})
 
 

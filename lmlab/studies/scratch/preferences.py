@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from lmlab.data.tokenizer import TextTokenizer
 from lmlab.metrics.preference import preferred, score_preferences
 from lmlab.studies.scratch.config import Config
-from lmlab.studies.scratch.dpo import load_pair_examples, score_pairs
+from lmlab.studies.scratch.dpo import load_pair_examples, measure_kl, score_pairs
 from lmlab.studies.scratch.model import TrainedDecoder
 from lmlab.studies.scratch.scored import Scored, Task, of_stage
 from lmlab.studies.scratch.stage import stage_before
@@ -25,7 +25,7 @@ SPLIT = "test"
 def judge_preferences(
     config: Config, decoders: Mapping[str, TrainedDecoder], *, tokenizer: TextTokenizer
 ) -> list[Scored]:
-    """Accuracy and margin of the implicit rewards, and every stage's ranking by likelihood."""
+    """Accuracy and margin of the implicit rewards, KL, and every stage's ranking by likelihood."""
     assert config.dpo is not None
     context = config.model.context_tokens
     pairs = load_pair_examples(config.dpo, SPLIT, tokenizer=tokenizer, context_tokens=context)
@@ -34,6 +34,7 @@ def judge_preferences(
         "joining": config.dpo.joining,
         "tokenizer": tokenizer.sha256,
         "score": "sum over response tokens, EOS included",
+        "left_out": {**pairs.data.dropped, "too long": len(pairs.data.records) - len(pairs)},
     }
     task = Task("pairs", pairs.data, protocol, pairs.ids)
     logps = {name: _numpy(score_pairs(one.model, pairs)) for name, one in decoders.items()}
@@ -43,7 +44,9 @@ def judge_preferences(
         )
         for name, one in decoders.items()
     ]
-    rewards = config.dpo.beta * (logps["dpo"] - logps[stage_before(config, "dpo")])
+    before = stage_before(config, "dpo")
+    rewards = config.dpo.beta * (logps["dpo"] - logps[before])
+    moved = measure_kl(decoders["dpo"].model, decoders[before].model, pairs)
     scores = score_preferences(
         *rewards,
         chosen_lengths=np.array([len(one.response) for one in pairs.chosen]),
@@ -57,6 +60,9 @@ def judge_preferences(
             task, "preference_accuracy", scores.longer, arm="longer answer", part="dpo", weights={}
         ),
         Scored(task, "reward_margin", scores.margins, unit="nats times beta", **mine),
+        Scored(
+            task, "kl_to_reference", moved.numpy(), unit="nats per token", better="lower", **mine
+        ),
     ]
 
 

@@ -10,6 +10,11 @@ from lmlab.studies.scratch.stage import Stage, train_stage
 
 def pretrain(config: Config, run: Run) -> None:
     """Train from the newest checkpoint, or from the start."""
+    train_decoder(config, run, "pretrain")
+
+
+def train_decoder(config: Config, run: Run, part: str) -> None:
+    """A decoder of the configuration's shape, by its settings of pretraining, as a part."""
     prepared = load_prepared(run)
 
     def objective(batch_size: int) -> LanguageModeling:
@@ -23,7 +28,7 @@ def pretrain(config: Config, run: Run) -> None:
         )
 
     rows = _rows(prepared, config, "train")
-    train_stage(config, run, Stage("pretrain", config.pretrain, rows, "tokens", objective))
+    train_stage(config, run, Stage(part, config.pretrain, rows, "tokens", objective))
 
 
 def _rows(prepared: Prepared, config: Config, split: str) -> PackedRows:

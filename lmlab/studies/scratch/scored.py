@@ -14,8 +14,9 @@ from lmlab.engine.records import Item, Record
 from lmlab.engine.run import Run
 from lmlab.metrics.stats import Interval, bootstrap_ratio, rate_interval
 from lmlab.studies.scratch.config import Config
+from lmlab.studies.scratch.exports import error_name
 from lmlab.studies.scratch.model import TrainedDecoder
-from lmlab.studies.scratch.stage import arm_of
+from lmlab.studies.scratch.stage import arm_of, part_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Scored:
     unit: str = "share"
     better: Literal["higher", "lower"] = "higher"
     at: Mapping[str, str | int | float] | None = None
+    # The wrong answers to look at.
+    errors: Sequence[Mapping[str, Any]] = ()
 
     @property
     def place(self) -> dict[str, str | int | float]:
@@ -50,11 +53,16 @@ class Scored:
         return {"task": self.task.name, "split": self.task.data.split, **(self.at or {})}
 
 
+def stage_checkpoint(stage: str, trained: TrainedDecoder) -> str:
+    """What files call the checkpoint of a stage's decoder."""
+    return f"{part_of(stage)}/step_{trained.step:08d}"
+
+
 def of_stage(stage: str, trained: TrainedDecoder) -> dict[str, Any]:
     """The fields that say whose score it is."""
     return {
         "arm": arm_of(stage),
-        "part": stage,
+        "part": part_of(stage),
         "weights": {"decoder": trained.weights},
         "training_step": trained.step,
     }
@@ -113,6 +121,15 @@ def scored_items(scored: Iterable[Scored], config: Config) -> list[Item]:
         for one in scored
         for item_id, value in zip(one.task.item_ids, one.values, strict=True)
     ]
+
+
+def scored_errors(scored: Iterable[Scored]) -> dict[str, list[Mapping[str, Any]]]:
+    """File name -> the wrong answers of all arms."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for one in scored:
+        if one.errors:
+            found.setdefault(error_name(one.task.name, one.metric), []).extend(one.errors)
+    return found
 
 
 def _interval(one: Scored, config: Config) -> Interval:

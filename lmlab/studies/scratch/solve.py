@@ -13,6 +13,7 @@ from lmlab.data.loader import keyed_generator
 from lmlab.data.tasks.load import load_problems
 from lmlab.data.tasks.records import Problem
 from lmlab.data.tokenizer import TextTokenizer
+from lmlab.engine.device import prepare_scoring
 from lmlab.engine.preempt import Preempted
 from lmlab.engine.run import Run
 from lmlab.metrics.answers import score_answers
@@ -52,7 +53,13 @@ def solve(config: Config, run: Run) -> None:
     assert config.verifier is not None
     settings, tokenizer = config.verifier, load_prepared(run).tokenizer
     before = run.part(stage_before(config, "verifier"))
-    trained = load_trained(before, config.model, vocab_size=tokenizer.vocab_size, at="last")
+    trained = load_trained(
+        before,
+        config.model,
+        vocab_size=tokenizer.vocab_size,
+        at="last",
+        device=prepare_scoring(config.device),
+    )
     for split in SPLITS:
         found = load_problems(settings.data, split)
         fitting = [

@@ -15,6 +15,8 @@ from lmlab.studies.scratch.config import Config
 
 # Where a stage's weights come from: the nearest of these before it that the configuration has.
 DECODERS = ("pretrain", "sft", "dpo")
+# Beside them: the decoder at its start, which no stage has trained.
+UNTRAINED = "untrained"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ def train_stage(config: Config, run: Run, stage: Stage) -> None:
 def arm_of(stage: str) -> str:
     """The arm that a stage's decoder is called in tables; the first is the one that was trained."""
     return "trained" if stage == "pretrain" else stage
+
+
+def part_of(stage: str) -> str:
+    """The part that its decoder belongs to; the untrained one is where pretraining started."""
+    return "pretrain" if stage == UNTRAINED else stage
 
 
 def stages_of(config: Config) -> list[str]:

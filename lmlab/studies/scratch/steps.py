@@ -50,6 +50,14 @@ STEPS = (
         section="baselines",
     ),
     Step(
+        "sinks",
+        "lmlab.studies.scratch.sinks:sinks",
+        reads=("sinks",),
+        needs=("pretrain",),
+        parts=("sinks",),
+        section="sinks",
+    ),
+    Step(
         "evaluate",
         "lmlab.studies.scratch.evaluate:evaluate",
         reads=("evaluate",),

@@ -5,7 +5,6 @@ checked. Outcome labels sit on the last token; process labels on the end of ever
 which claims something that can be checked.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,7 +19,10 @@ from lmlab.data.tasks.records import Problem
 from lmlab.data.tokenizer import TextTokenizer
 from lmlab.engine.contract import Batch, LossTerm
 from lmlab.engine.run import Run
+from lmlab.metrics.equations import stated_equations
 from lmlab.models.decoder import Decoder
+from lmlab.models.experts import Routing
+from lmlab.studies.scratch.balance import balance_term, usage_up_to_targets, without_capacity
 from lmlab.studies.scratch.config import Config, VerifierConfig
 from lmlab.studies.scratch.model import load_trained
 from lmlab.studies.scratch.prepare import load_prepared
@@ -28,8 +30,6 @@ from lmlab.studies.scratch.solve import Solution, Solved, read_solutions, soluti
 from lmlab.studies.scratch.stage import Stage, stage_before, train_stage
 
 SOLUTIONS_AT_ONCE = 64
-# a + b = c, the way a solution's lines claim it.
-_EQUATION = re.compile(r"(-?\d+)\s*([+\-*/x×])\s*(-?\d+)\s*=\s*(-?\d+)", re.ASCII)
 
 
 class Verifier(nn.Module):
@@ -42,9 +42,11 @@ class Verifier(nn.Module):
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.score.bias)
 
-    def forward(self, tokens: Int[Tensor, "rows tokens"]) -> Float[Tensor, "rows tokens"]:
-        """Log odds after each token, in float32."""
-        return self.score(self.decoder.hidden(tokens)).float()[..., 0]
+    def forward(
+        self, tokens: Int[Tensor, "rows tokens"], *, routings: list[Routing] | None = None
+    ) -> Float[Tensor, "rows tokens"]:
+        """Log odds after each token, in float32; what experts were sent is added to `routings`."""
+        return self.score(self.decoder.hidden(tokens, routings=routings)).float()[..., 0]
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class JudgedRows:
 
 @dataclass
 class Verification:
-    """Objective: binary cross-entropy of every label."""
+    """Objective: binary cross-entropy of every label, and balance between experts if any."""
 
     verifier: Verifier
     validation: JudgedRows
@@ -94,10 +96,14 @@ class Verification:
         return {"labels": int((batch["targets"] != NO_TARGET).sum())}
 
     def losses(self, batch: Batch, *, step: int, generator: torch.Generator) -> dict[str, LossTerm]:
-        """Nats, summed over the labels."""
-        odds, labels = self._labelled(batch)
+        """Nats, summed over the labels; rows weigh by their labels in `balance`, too."""
+        routings: list[Routing] = []
+        odds, labels = self._labelled(batch, routings)
         loss = F.binary_cross_entropy_with_logits(odds, labels, reduction="sum")
-        return {"bce": LossTerm(loss, "labels", 1.0)}
+        usage = usage_up_to_targets(routings, batch["targets"])
+        config = self.verifier.decoder.config
+        balance = balance_term(usage, batch["targets"], config, unit="labels")
+        return {"bce": LossTerm(loss, "labels", 1.0), **balance}
 
     def evaluate(self) -> dict[str, float]:
         """Loss and accuracy a label on solutions of problems that were not trained on."""
@@ -116,9 +122,12 @@ class Verification:
     def compile(self) -> None:
         """Batches come in many lengths: a graph for each would cost more than it saves."""
 
-    def _labelled(self, batch: Batch) -> tuple[Float[Tensor, " labels"], Float[Tensor, " labels"]]:
+    def _labelled(
+        self, batch: Batch, routings: list[Routing] | None = None
+    ) -> tuple[Float[Tensor, " labels"], Float[Tensor, " labels"]]:
         known = batch["targets"] != NO_TARGET
-        return self.verifier(batch["tokens"])[known], batch["targets"][known].float()
+        odds = self.verifier(batch["tokens"], routings=routings)
+        return odds[known], batch["targets"][known].float()
 
 
 def train_verifier(config: Config, run: Run) -> None:
@@ -132,7 +141,8 @@ def train_verifier(config: Config, run: Run) -> None:
 
     def objective(batch_size: int) -> Verification:
         before = run.part(stage_before(config, "verifier"))
-        trained = load_trained(before, config.model, vocab_size=tokenizer.vocab_size, at="last")
+        shape = without_capacity(config.model)
+        trained = load_trained(before, shape, vocab_size=tokenizer.vocab_size, at="last")
         return Verification(Verifier(trained.model), validation, batch_size)
 
     train_stage(config, run, Stage("verifier", settings, rows, "labels", objective))
@@ -175,21 +185,8 @@ def line_labels(text: str) -> list[int | None]:
 
 
 def _holds(line: str) -> int | None:
-    claims = _EQUATION.findall(line)
-    return int(all(_is_true(*one) for one in claims)) if claims else None
-
-
-def _is_true(left: str, sign: str, right: str, stated: str) -> bool:
-    a, b, c = int(left), int(right), int(stated)
-    match sign:
-        case "+":
-            return a + b == c
-        case "-":
-            return a - b == c
-        case "/":
-            return b != 0 and a == b * c
-        case _:
-            return a * b == c
+    claims = stated_equations(line)
+    return int(all(claims)) if claims else None
 
 
 def _judged(

@@ -194,7 +194,28 @@ def test_a_retelling_and_its_untruth_differ_in_few_words(told):
         assert sum(shared.values()) >= len(found.text.split()) / 3
 
 
-@pytest.mark.parametrize("steps", [(2,), (3,), (4,), (2, 3, 4)])
+def test_of_a_problems_two_solutions_one_is_miscounted_on_its_last_line():
+    for index in range(200):
+        pair = draw_pair("train", index, seed=1, kinds=("solve",), steps=(1, 2))
+        *right, answer = pair.chosen.split("\n")
+        *wrong, missed = pair.rejected.split("\n")
+        assert right[:-1] == wrong[:-1]
+        assert (right[-1] == wrong[-1], answer == missed) == (False, False)
+        for line, last, holds in ((right[-1], answer, True), (wrong[-1], missed, False)):
+            (claim,) = re.findall(r"(\d+) ([-+*]) (\d+) = (\d+)", line)
+            assert (eval("".join(claim[:3])) == int(claim[3])) is holds
+            assert last == f"#### {claim[3]}"
+
+
+def test_kinds_that_are_named_are_the_only_ones_drawn():
+    config = StoryTasks(
+        kind="stories", records=30, validation_records=1, test_records=1, kinds=("people",)
+    )
+    records = load_instructions(config, "train").records
+    assert all(re.fullmatch(r"[\w, ]+ and \w+\.", one.response) for one in records)
+
+
+@pytest.mark.parametrize("steps", [(1,), (2,), (3,), (4,), (2, 3, 4)])
 def test_solutions_are_right_line_by_line_and_use_only_what_is_known(steps):
     lengths = Counter()
     for index in range(300):

@@ -5,13 +5,14 @@ import re
 from collections import Counter
 
 import numpy as np
+import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from lmlab.data.stories.world import Split
 from lmlab.data.tasks import reviews
-from lmlab.data.tasks.pairs import draw_pair
+from lmlab.data.tasks.pairs import KINDS, draw_pair
 from lmlab.data.tasks.records import Pair, Review
 from lmlab.data.tasks.reviews import draw_review
 
@@ -22,9 +23,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # --- pairs ---
 
 
-def test_pairs_are_told_apart_neither_by_length_nor_by_words():
-    train = [draw_pair("train", index, seed=0) for index in range(1200)]
-    test = [draw_pair("test", index, seed=0) for index in range(800)]
+@pytest.mark.parametrize("kinds", [KINDS, ("solve",)])
+def test_pairs_are_told_apart_neither_by_length_nor_by_words(kinds):
+    train = [draw_pair("train", index, seed=0, kinds=kinds) for index in range(1200)]
+    test = [draw_pair("test", index, seed=0, kinds=kinds) for index in range(800)]
     by_length = length_auc(test)
     by_words = word_auc(train, test)
     log.info("AUC by length %.3f, by bag of words %.3f", by_length, by_words)
