@@ -8,7 +8,7 @@ import statistics
 
 from rounds import Bench, in_turn
 
-STEPS, ROUNDS = 6, 3
+STEPS, ROUNDS = 6, 2
 # Ours, and the peer with the same batches; `packed` is SFT as the study runs it.
 AGAINST = {
     "sft-ours": "sft-trl",
