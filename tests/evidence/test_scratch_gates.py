@@ -22,7 +22,7 @@ GOOD: Mapping[str, Mapping[str, float]] = {
     "response_exact_match": {"untrained": 0.0, "trained": 0.0, "sft": 0.6},
     "exact_match": {"untrained": 0.0, "trained": 0.0, "sft": 0.2},
     "stop_rate": {"untrained": 0.0, "trained": 0.1, "sft": 0.95},
-    "preference_accuracy": {"dpo": 0.8, "longer answer": 0.5},
+    "preference_accuracy": {"dpo": 0.8, "longer answer": 0.5, "shorter answer": 0.5},
     "best_of_n": {"random": 0.4, "majority": 0.5, "verifier": 0.7, "oracle": 0.85},
 }
 TASKS = {"response_exact_match": "instructions", "stop_rate": "instructions"}
@@ -109,7 +109,9 @@ def test_every_gate_can_be_met(tmp_path: Path):
         (changed("stop_rate", sft=0.5), NATS, {"sft_stops"}, set()),
         (GOOD, NATS | {"sft": 5.2, "dpo": 5.2}, {"sft_keeps_perplexity"}, set()),
         (GOOD, NATS | {"dpo": 5.2}, {"dpo_keeps_perplexity"}, set()),
-        (changed("preference_accuracy", dpo=0.3), NATS, {"dpo_prefers", "dpo_beats_longer_answer"},
+        (changed("preference_accuracy", dpo=0.3), NATS,
+         {"dpo_prefers", "dpo_beats_longer_answer", "dpo_beats_shorter_answer"}, set()),
+        (changed("preference_accuracy", shorter_answer=0.9), NATS, {"dpo_beats_shorter_answer"},
          set()),
         # Length alone explains the preference.
         (changed("preference_accuracy", longer_answer=0.9), NATS, {"dpo_beats_longer_answer"},
@@ -173,7 +175,7 @@ def test_what_may_be_said_follows_from_the_stages_that_there_are(tmp_path: Path)
         made = decide(file, read_judged(run.folder, records=known, said=[]).gates, rules)
         claims[steps] = {one.text for one in made.claims}
         concerns = " ".join(one.text for one in made.concerns)
-        assert ("no more than to prefer the longer answer" in concerns) == (steps == STAGES)
+        assert ("no more than to prefer answers by their length" in concerns) == (steps == STAGES)
         assert "Not run" not in concerns
     more = claims[STAGES] - claims["pretrain",]
     assert claims["pretrain",] < claims[STAGES]

@@ -54,7 +54,7 @@ def test_every_stage_has_its_scores_beside_their_controls(made: Opened):
     judged = decoders | {"untrained"}
     assert arms["response_exact_match"] == arms["stop_rate"] == arms["exact_match"] == judged
     assert arms["likelihood_accuracy"] == judged
-    assert arms["preference_accuracy"] == {"dpo", "longer answer"}
+    assert arms["preference_accuracy"] == {"dpo", "longer answer", "shorter answer"}
     assert arms["best_of_n"] == {"verifier", "majority", "random", "oracle"}
 
 
@@ -111,7 +111,9 @@ def test_each_stage_is_told_beside_the_one_before_it(run: Run):
     scores = ("word_perplexity", "response_exact_match", "stop_rate", "exact_match")
     expected = {(f"{score}_gain", *pair) for score in scores for pair in chain}
     expected |= {("likelihood_accuracy_gain", *pair) for pair in chain}
-    expected |= {("preference_accuracy_gain", "dpo", "longer answer")}
+    expected |= {
+        ("preference_accuracy_gain", "dpo", f"{one} answer") for one in ("longer", "shorter")
+    }
     expected |= {("best_of_n_gain", "verifier", one) for one in ("random", "majority")}
     assert gains == expected
     items = read_items(run.results().items_path("test_nll"))

@@ -20,7 +20,12 @@ from lmlab.studies.scratch.scored import Scored
 from lmlab.studies.scratch.stage import DECODERS, UNTRAINED, arm_of
 
 # What has to beat an arm that nobody trained, beside the decoders with the one before each.
-CONTROLS = (("dpo", "longer answer"), ("verifier", "random"), ("verifier", "majority"))
+CONTROLS = (
+    ("dpo", "longer answer"),
+    ("dpo", "shorter answer"),
+    ("verifier", "random"),
+    ("verifier", "majority"),
+)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What preference optimisation did: which answers of held-out pairs it moved towards, and how far.
 
 Implicit rewards are beta times the log ratio to the reference (Rafailov et al. 2023). Beside them
-stand the longer answer, which needs no model, and the likelihood itself, with which every stage
-ranks the answers of a pair.
+stand the longer and the shorter answer, which need no model, and the likelihood itself, with which
+every stage ranks the answers of a pair.
 """
 
 from collections.abc import Mapping
@@ -56,8 +56,12 @@ def judge_preferences(
     return [
         *found,
         Scored(task, "preference_accuracy", scores.values, **mine),
-        Scored(
-            task, "preference_accuracy", scores.longer, arm="longer answer", part="dpo", weights={}
+        *(
+            Scored(task, "preference_accuracy", values, arm=arm, part="dpo", weights={})
+            for arm, values in (
+                ("longer answer", scores.longer),
+                ("shorter answer", 1 - scores.longer),
+            )
         ),
         Scored(task, "reward_margin", scores.margins, unit="nats times beta", **mine),
         Scored(
