@@ -73,7 +73,7 @@ class Completer:
         padded = pad(prompts, value=self._pad, side="right", device=self._device)
         given = {"input_ids": padded.tokens, "attention_mask": padded.mask}
         if self.pretrained.kind == "seq2seq":
-            start: int = model.config.decoder_start_token_id  # type: ignore
+            start: int = model.config.decoder_start_token_id  # type: ignore[assignment]
             first = torch.full((len(prompts), 1), start, device=self._device)
             logits = model(**given, decoder_input_ids=first).logits[:, 0]
         else:
